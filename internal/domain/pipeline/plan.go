@@ -277,3 +277,33 @@ type Step struct {
 	SettableRestricted      bool              `json:"settableRestricted,omitempty"` // true: only SettableVariables
 	Origin                  Origin            `json:"origin"`
 }
+
+// Hook returns the hook of that name, or nil if the file does not write it.
+func (d *Deployment) Hook(name string) *Hook {
+	for i := range d.Hooks {
+		if d.Hooks[i].Name == name {
+			return &d.Hooks[i]
+		}
+	}
+	return nil
+}
+
+// Stage returns the stage of that name, or nil.
+func (p *Plan) Stage(name string) *Stage {
+	for i := range p.Stages {
+		if p.Stages[i].Name == name {
+			return &p.Stages[i]
+		}
+	}
+	return nil
+}
+
+// Job returns the job of that name, or nil.
+func (s *Stage) Job(name string) *Job {
+	for i := range s.Jobs {
+		if s.Jobs[i].Name == name {
+			return &s.Jobs[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+// Package rootfs confines every write that is derived from input to one folder,
+// and reads archives with stated limits.
+package rootfs
+
+import (
+	"archive/zip"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+)
+
+// Limits bound an extraction.
+type Limits struct {
+	Files int   // entries
+	Bytes int64 // uncompressed, all together
+}
+
+// DefaultLimits are those of artifacts.
+var DefaultLimits = Limits{Files: 200_000, Bytes: 20 << 30}
+
+// Unzip extracts an archive into a folder, which is made if missing. Entries
+// that point outside, and links that do, are refused; modes keep their
+// permission bits.
+func Unzip(archive *zip.Reader, folder string, limits Limits) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return fmt.Errorf("open folder: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	if len(archive.File) > limits.Files {
+		return fault.New(fault.Invalid, "archive-too-large", "the archive holds %d entries", len(archive.File)).
+			Want("at most %d", limits.Files)
+	}
+	left := limits.Bytes
+	for _, f := range archive.File {
+		n, err := extract(root, f, left)
+		if err != nil {
+			return err
+		}
+		left -= n
+	}
+	return nil
+}
+
+func extract(root *os.Root, f *zip.File, left int64) (int64, error) {
+	name := strings.TrimSuffix(f.Name, "/")
+	if !filepath.IsLocal(filepath.FromSlash(name)) || strings.Contains(name, `\`) {
+		return 0, fault.New(fault.Invalid, "archive-entry-outside", "the archive has an entry outside its root").Got("%q", f.Name)
+	}
+	name = filepath.FromSlash(path.Clean(name))
+	if f.FileInfo().IsDir() {
+		return 0, root.MkdirAll(name, 0o755)
+	}
+	if dir := filepath.Dir(name); dir != "." {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return 0, fmt.Errorf("make folder of %s: %w", name, err)
+		}
+	}
+	if f.Mode()&fs.ModeSymlink != 0 {
+		return 0, extractLink(root, f, name)
+	}
+	in, err := f.Open()
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	defer func() { _ = in.Close() }()
+	out, err := root.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, f.Mode().Perm()|0o600)
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", name, err)
+	}
+	n, err := io.Copy(out, io.LimitReader(in, left+1))
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && n > left {
+		err = fault.New(fault.Invalid, "archive-too-large", "the archive unpacks to more than its limit").At("entry %s", name)
+	}
+	return n, err
+}
+
+func extractLink(root *os.Root, f *zip.File, name string) error {
+	in, err := f.Open()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	defer func() { _ = in.Close() }()
+	target, err := io.ReadAll(io.LimitReader(in, 4096))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	to := filepath.FromSlash(string(target))
+	if filepath.IsAbs(to) || !filepath.IsLocal(filepath.Join(filepath.Dir(name), to)) {
+		return fault.New(fault.Invalid, "archive-entry-outside", "the archive has a link that leads outside its root").Got("%s → %s", name, target)
+	}
+	_ = root.Remove(name)
+	return root.Symlink(to, name)
+}
+
+// Zip writes a file or the content of a folder as an archive with reproducible
+// order, keeping permission bits, links and empty folders. It returns the
+// number of files.
+func Zip(w io.Writer, source string) (int, error) {
+	info, err := os.Stat(source)
+	if err != nil {
+		return 0, err
+	}
+	zw := zip.NewWriter(w)
+	files := 0
+	if !info.IsDir() {
+		files = 1
+		err = addFile(zw, source, filepath.Base(source), info)
+	} else {
+		err = filepath.WalkDir(source, func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(source, p)
+			if err != nil || rel == "." {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			if !d.IsDir() {
+				files++
+			}
+			return addFile(zw, p, filepath.ToSlash(rel), info)
+		})
+	}
+	if cerr := zw.Close(); err == nil {
+		err = cerr
+	}
+	return files, err
+}
+
+func addFile(zw *zip.Writer, p, name string, info fs.FileInfo) error {
+	h := &zip.FileHeader{Name: name, Method: zip.Deflate}
+	h.SetMode(info.Mode())
+	switch {
+	case info.IsDir():
+		h.Name, h.Method = name+"/", zip.Store
+		_, err := zw.CreateHeader(h)
+		return err
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := os.Readlink(p)
+		if err != nil {
+			return err
+		}
+		w, err := zw.CreateHeader(h)
+		if err == nil {
+			_, err = io.WriteString(w, filepath.ToSlash(target))
+		}
+		return err
+	case !info.Mode().IsRegular():
+		return nil // sockets, devices
+	}
+	w, err := zw.CreateHeader(h)
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, in)
+	_ = in.Close()
+	return err
+}
+
+// WriteFile replaces a file by rename, so that a reader sees the old content or
+// the new, and a crash leaves one of them.
+func WriteFile(name string, data []byte, perm os.FileMode) error {
+	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err == nil {
+		err = tmp.Chmod(perm)
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}

@@ -1,0 +1,219 @@
+package run
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
+)
+
+// variables is a case-insensitive set.
+type variables map[string]string
+
+func (v variables) lookup(name string) (string, bool) {
+	value, ok := v[strings.ToLower(name)]
+	return value, ok
+}
+
+func (v variables) set(name, value string) { v[strings.ToLower(name)] = value }
+
+// stageVariables are those a condition of the stage sees: predefined, queue
+// time, the file's, and the values of variable groups that are no secrets.
+func (g *graph) stageVariables(stage *pipeline.Stage) variables {
+	v := variables{}
+	for name, value := range predefined(g.run) {
+		v.set(name, value)
+	}
+	lists := [][]pipeline.Variable{g.plan.Variables}
+	if stage != nil {
+		lists = append(lists, stage.Variables)
+	}
+	for _, list := range lists {
+		g.addVariables(v, list)
+	}
+	for name, value := range g.run.Variables {
+		v.set(name, value)
+	}
+	return v
+}
+
+func (g *graph) addVariables(v variables, list []pipeline.Variable) {
+	for _, x := range list {
+		if x.Group != "" {
+			for name, value := range g.groups {
+				if group, short, ok := strings.Cut(name, "\x00"); ok && strings.EqualFold(group, x.Group) {
+					v.set(short, value)
+				}
+			}
+			continue
+		}
+		v.set(x.Name, x.Value)
+	}
+}
+
+// stageDependencies are the stages a stage depends on, directly or not.
+func (g *graph) stageDependencies(names []string, into map[string]pipeline.Dependency) {
+	for _, name := range names {
+		s := g.stage(name)
+		if s == nil {
+			continue
+		}
+		if _, seen := into[s.Name]; seen {
+			continue
+		}
+		outputs := map[string]string{}
+		for _, p := range g.phases {
+			if p.Stage == s.Name {
+				for k, v := range p.Outputs {
+					outputs[p.Name+"."+k] = v
+				}
+			}
+		}
+		into[s.Name] = pipeline.Dependency{Result: planResult[s.Result], Outputs: outputs}
+		g.stageDependencies(s.DependsOn, into)
+	}
+}
+
+func (g *graph) jobsOfStages() map[string]map[string]pipeline.Dependency {
+	all := map[string]map[string]pipeline.Dependency{}
+	for _, s := range g.stages {
+		jobs := map[string]pipeline.Dependency{}
+		for _, p := range g.phases {
+			if p.Stage == s.Name && p.State == Completed {
+				jobs[p.Name] = pipeline.Dependency{Result: planResult[p.Result], Outputs: p.Outputs}
+			}
+		}
+		all[s.Name] = jobs
+	}
+	return all
+}
+
+func (g *graph) stageCondition(s *Stage) (bool, error) {
+	spec := g.plan.Stage(s.Name)
+	if spec == nil {
+		return false, fault.New(fault.Internal, "plan-lost", "the plan has no stage %s", s.Name)
+	}
+	deps := map[string]pipeline.Dependency{}
+	g.stageDependencies(s.DependsOn, deps)
+	return pipeline.EvaluateCondition(spec.Condition, pipeline.RuntimeContext{
+		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: deps,
+		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters})
+}
+
+func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[string]pipeline.Dependency) {
+	for _, name := range names {
+		p, spec := g.phase(stage.Name, name), stage.Job(name)
+		if p == nil || spec == nil {
+			continue
+		}
+		if _, seen := into[p.Name]; seen {
+			continue
+		}
+		result := p.Result
+		if result == Failed && spec.ContinueOnError {
+			result = SucceededWithIssues
+		}
+		into[p.Name] = pipeline.Dependency{Result: planResult[result], Outputs: p.Outputs}
+		g.jobDependencies(stage, spec.DependsOn, into)
+	}
+}
+
+// jobContext is what expressions of a job see.
+func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.RuntimeSlot) pipeline.RuntimeContext {
+	planned := g.plan.Stage(stage)
+	deps := map[string]pipeline.Dependency{}
+	g.jobDependencies(planned, spec.DependsOn, deps)
+	v := g.stageVariables(planned)
+	g.addVariables(v, spec.Variables)
+	return pipeline.RuntimeContext{Slot: slot, Variables: v.lookup, Dependencies: deps, StageDependencies: g.jobsOfStages(),
+		Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters}
+}
+
+func (g *graph) jobCondition(s *Stage, spec *pipeline.Job) (bool, error) {
+	return pipeline.EvaluateCondition(spec.Condition, g.jobContext(s.Name, spec, pipeline.SlotJobCondition))
+}
+
+// legs are the jobs a `job:` becomes: one, those of its matrix, or so many as
+// parallel says.
+func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, error) {
+	st := spec.Strategy
+	switch {
+	case st == nil:
+		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil
+	case st.Parallel > 0:
+		var legs []pipeline.MatrixEntry
+		for i := range st.Parallel {
+			legs = append(legs, pipeline.MatrixEntry{Name: fmt.Sprintf("job%d", i+1), Variables: map[string]string{
+				"System.JobPositionInPhase": fmt.Sprint(i + 1), "System.TotalJobsInPhase": fmt.Sprint(st.Parallel)}})
+		}
+		return legs, nil
+	case len(st.Matrix) > 0:
+		return st.Matrix, nil
+	case st.MatrixExpression == "":
+		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil
+	}
+	value, err := pipeline.EvaluateJSON(st.MatrixExpression, g.jobContext(s.Name, spec, pipeline.SlotJobVariable))
+	if err != nil {
+		return nil, fmt.Errorf("matrix: %w", err)
+	}
+	object, ok := value.(map[string]any)
+	if !ok || len(object) == 0 {
+		return nil, fault.New(fault.Invalid, "matrix-not-object", "the matrix is not an object of objects").Got("%v", value)
+	}
+	var legs []pipeline.MatrixEntry
+	for name, vars := range object {
+		m, ok := vars.(map[string]any)
+		if !ok {
+			return nil, fault.New(fault.Invalid, "matrix-not-object", "leg %s of the matrix is not an object", name)
+		}
+		leg := pipeline.MatrixEntry{Name: name, Variables: map[string]string{}}
+		for k, v := range m {
+			leg.Variables[k] = fmt.Sprint(v)
+		}
+		legs = append(legs, leg)
+	}
+	sort.Slice(legs, func(i, j int) bool { return legs[i].Name < legs[j].Name })
+	return legs, nil
+}
+
+// predefined are the variables the service sets for a run.
+func predefined(r *Run) map[string]string {
+	v := map[string]string{
+		"Build.BuildId": r.ID, "Build.BuildNumber": r.Number, "Build.BuildUri": "vstfs:///Build/Build/" + r.ID,
+		"Build.DefinitionName": r.Pipeline, "Build.DefinitionId": r.PipelineID, "Build.DefinitionVersion": "1",
+		"Build.Reason": buildReason[r.Reason], "Build.QueuedBy": r.RequestedBy, "Build.RequestedFor": r.RequestedBy,
+		"Build.RequestedForId": r.RequestedByID, "Build.QueuedById": r.RequestedByID,
+		"Build.SourceBranch": r.Branch, "Build.SourceBranchName": r.Branch[strings.LastIndex(r.Branch, "/")+1:],
+		"Build.SourceVersion": r.Commit, "Build.SourceVersionMessage": r.Message,
+		"Build.Repository.ID": r.RepoID, "Build.Repository.Provider": "TfsGit", "Build.Repository.Clean": "False",
+		"Build.Repository.Git.SubmoduleCheckout": "False",
+		"System.DefinitionId":                    r.PipelineID, "System.DefinitionName": r.Pipeline, "System.TeamProjectId": r.ProjectID, "System.HostType": "build",
+		"System.IsScheduled": fmt.Sprint(r.Reason == Schedule), "TF_BUILD": "True",
+	}
+	if r.PR != nil {
+		v["System.PullRequest.PullRequestId"] = fmt.Sprint(r.PullRequest)
+		v["System.PullRequest.SourceBranch"] = r.PR.SourceBranch
+		v["System.PullRequest.TargetBranch"] = r.PR.TargetBranch
+		v["System.PullRequest.TargetBranchName"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
+		v["System.PullRequest.SourceCommitId"] = r.PR.SourceCommit
+		v["System.PullRequest.IsFork"] = "False"
+	}
+	for _, res := range r.Resources {
+		p := "resources.pipeline." + res.Alias + "."
+		for name, value := range map[string]string{"projectID": res.ProjectID, "pipelineName": res.Pipeline, "pipelineID": res.PipelineID,
+			"runName": res.Number, "runID": res.RunID, "runURI": "vstfs:///Build/Build/" + res.RunID, "sourceBranch": res.Branch,
+			"sourceCommit": res.Commit, "sourceProvider": "TfsGit", "requestedFor": res.Requester, "requestedForID": ""} {
+			v[p+name] = value
+		}
+		if r.Reason == ResourceTrigger && res.RunID == r.TriggeredBy {
+			v["resources.triggeringAlias"], v["resources.triggeringCategory"] = res.Alias, "pipeline"
+			v["Build.TriggeredBy.BuildId"], v["Build.TriggeredBy.DefinitionName"], v["Build.TriggeredBy.BuildNumber"] = res.RunID, res.Pipeline, res.Number
+		}
+	}
+	return v
+}
+
+var buildReason = map[Reason]string{Manual: "Manual", IndividualCI: "IndividualCI", BatchedCI: "BatchedCI",
+	PullRequestReason: "PullRequest", ResourceTrigger: "ResourceTrigger", Schedule: "Schedule"}

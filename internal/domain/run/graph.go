@@ -1,0 +1,456 @@
+package run
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/domain/deployment"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/pipeline"
+)
+
+// graph is a run with everything below it, as loaded. advance changes it in
+// memory and says what must happen outside; it does no I/O.
+type graph struct {
+	run    *Run
+	plan   *pipeline.Plan
+	stages []*Stage // latest attempt of each, in the file's order
+	phases []*Phase // of those attempts
+	jobs   []*Job
+	groups map[string]string // values of variable groups without the secrets
+	now    time.Time
+
+	dirty   map[any]bool
+	effects effects
+}
+
+// effects are what leaves after the save.
+type effects struct {
+	queue   []*Job   // ask for an agent
+	serve   []*Job   // run on the server
+	cancel  []*Job   // ask to end
+	pin     []*Phase // resolve the targets of a deployment
+	settled []*Phase // deployments that have ended
+	ended   []*Stage // release their locks
+	done    bool     // the run has completed
+}
+
+// planResult turns a result into the spelling of expressions, and back.
+var planResult = map[Result]pipeline.Result{Succeeded: "Succeeded", SucceededWithIssues: "SucceededWithIssues",
+	Failed: "Failed", Canceled: "Canceled", Skipped: "Skipped", Abandoned: "Failed"}
+
+var fromPlan = map[pipeline.Result]Result{"Succeeded": Succeeded, "SucceededWithIssues": SucceededWithIssues,
+	"Failed": Failed, "Canceled": Canceled, "Skipped": Skipped}
+
+// ready lists the stages that would start if their checks passed.
+func (g *graph) ready() []*Stage {
+	var list []*Stage
+	for _, s := range g.stages {
+		if s.State != Pending || !g.depsDone(s.DependsOn) {
+			continue
+		}
+		if ok, err := g.stageCondition(s); ok && err == nil {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (g *graph) stage(name string) *Stage {
+	for _, s := range g.stages {
+		if strings.EqualFold(s.Name, name) {
+			return s
+		}
+	}
+	return nil
+}
+
+func (g *graph) depsDone(names []string) bool {
+	for _, n := range names {
+		if s := g.stage(n); s != nil && s.State != Completed {
+			return false
+		}
+	}
+	return true
+}
+
+// advance carries the run as far as it goes now. Verdicts hold the answer of
+// the checks for each stage that ready named.
+func (g *graph) advance(verdicts map[string]environment.Verdict) {
+	g.dirty = map[any]bool{}
+	if g.run.State == Completed {
+		return
+	}
+	if g.run.State == Pending {
+		g.run.State, g.run.Started = InProgress, g.now
+		g.dirty[g.run] = true
+	}
+	for changed := true; changed; {
+		changed = false
+		for _, s := range g.stages {
+			changed = g.advanceStage(s, verdicts) || changed
+		}
+	}
+	if slices.ContainsFunc(g.stages, func(s *Stage) bool { return s.State != Completed }) {
+		return
+	}
+	g.run.State, g.run.Result, g.run.Finished = Completed, g.runResult(), g.now
+	g.dirty[g.run], g.effects.done = true, true
+}
+
+func (g *graph) advanceStage(s *Stage, verdicts map[string]environment.Verdict) bool {
+	switch s.State {
+	case Pending:
+		return g.startStage(s, verdicts)
+	case InProgress:
+		changed := false
+		for _, p := range g.phases {
+			if p.Stage == s.Name {
+				changed = g.advancePhase(s, p) || changed
+			}
+		}
+		return g.finishStage(s) || changed
+	}
+	return false
+}
+
+func (g *graph) endStage(s *Stage, r Result, cause string) bool {
+	s.State, s.Result, s.Cause, s.Waits, s.Finished = Completed, r, cause, "", g.now
+	g.dirty[s] = true
+	g.effects.ended = append(g.effects.ended, s)
+	return true
+}
+
+func (g *graph) startStage(s *Stage, verdicts map[string]environment.Verdict) bool {
+	if !g.depsDone(s.DependsOn) {
+		return false
+	}
+	ok, err := g.stageCondition(s)
+	switch {
+	case err != nil:
+		return g.endStage(s, Failed, "condition: "+err.Error())
+	case !ok && g.run.CancelRequested:
+		return g.endStage(s, Canceled, "the run was canceled")
+	case !ok:
+		return g.endStage(s, Skipped, "its condition was false")
+	}
+	v, asked := verdicts[s.Name]
+	if !asked {
+		return false // became ready in this pass; its checks are asked in the next
+	}
+	switch v.State {
+	case environment.Reject:
+		return g.endStage(s, Failed, v.Reason)
+	case environment.Skip:
+		return g.endStage(s, Skipped, v.Reason)
+	case environment.Supersede:
+		return g.endStage(s, Canceled, v.Reason)
+	case environment.Wait:
+		if s.Waits != v.Reason || !s.Checking {
+			s.Checking, s.Waits, s.Until = true, v.Reason, v.Until
+			g.dirty[s] = true
+		}
+		return false
+	}
+	s.State, s.Started, s.Waits = InProgress, g.now, ""
+	g.dirty[s] = true
+	for i, j := range g.plan.Stage(s.Name).Jobs {
+		p := &Phase{ID: fmt.Sprintf("%s/%s/%s/%d", g.run.ID, s.Name, j.Name, s.Attempt), RunID: g.run.ID, Stage: s.Name, Name: j.Name,
+			DisplayName: j.DisplayName, Order: i, Attempt: s.Attempt, State: Pending}
+		g.phases = append(g.phases, p)
+		g.dirty[p] = true
+	}
+	return true
+}
+
+// order of results from best to worst.
+var severity = []Result{Skipped, Succeeded, SucceededWithIssues, Canceled, Abandoned, Failed}
+
+func worst(a, b Result) Result {
+	if slices.Index(severity, b) > slices.Index(severity, a) {
+		return b
+	}
+	return a
+}
+
+func (g *graph) finishStage(s *Stage) bool {
+	result := Skipped
+	for _, p := range g.phases {
+		if p.Stage != s.Name {
+			continue
+		}
+		if p.State != Completed {
+			return false
+		}
+		r := p.Result
+		if r == Failed && g.plan.Stage(s.Name).Job(p.Name).ContinueOnError {
+			r = SucceededWithIssues
+		}
+		result = worst(result, r)
+	}
+	return g.endStage(s, result, "")
+}
+
+func (g *graph) runResult() Result {
+	result := Skipped
+	for _, s := range g.stages {
+		result = worst(result, s.Result)
+	}
+	switch {
+	case g.run.CancelRequested && result != Failed:
+		return Canceled
+	case result == Skipped:
+		return Succeeded
+	}
+	return result
+}
+
+func (g *graph) phase(stage, name string) *Phase {
+	for _, p := range g.phases {
+		if strings.EqualFold(p.Stage, stage) && strings.EqualFold(p.Name, name) {
+			return p
+		}
+	}
+	return nil
+}
+
+func (g *graph) jobsOf(p *Phase) []*Job {
+	var list []*Job
+	for _, j := range g.jobs {
+		if j.Stage == p.Stage && j.Phase == p.Name && j.Attempt == p.Attempt {
+			list = append(list, j)
+		}
+	}
+	return list
+}
+
+func (g *graph) endPhase(p *Phase, r Result, cause string) bool {
+	p.State, p.Result, p.Cause, p.Finished, p.Pinning = Completed, r, cause, g.now, false
+	g.dirty[p] = true
+	if p.Rollout != nil {
+		g.effects.settled = append(g.effects.settled, p)
+	}
+	return true
+}
+
+func (g *graph) advancePhase(s *Stage, p *Phase) bool {
+	spec := g.plan.Stage(s.Name).Job(p.Name)
+	switch p.State {
+	case Pending:
+		return g.startPhase(s, p, spec)
+	case InProgress:
+		if spec.Deployment != nil {
+			return g.advanceRollout(p, spec)
+		}
+		return g.advanceJobs(p, spec)
+	}
+	return false
+}
+
+func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
+	for _, dep := range spec.DependsOn {
+		if d := g.phase(s.Name, dep); d != nil && d.State != Completed {
+			return false
+		}
+	}
+	ok, err := g.jobCondition(s, spec)
+	switch {
+	case err != nil:
+		return g.endPhase(p, Failed, "condition: "+err.Error())
+	case !ok && g.run.CancelRequested:
+		return g.endPhase(p, Canceled, "the run was canceled")
+	case !ok:
+		return g.endPhase(p, Skipped, "its condition was false")
+	}
+	p.State, p.Started = InProgress, g.now
+	g.dirty[p] = true
+	if spec.Deployment != nil {
+		p.Pinning = true
+		g.effects.pin = append(g.effects.pin, p)
+		return true
+	}
+	legs, err := g.legs(s, spec)
+	if err != nil {
+		return g.endPhase(p, Failed, err.Error())
+	}
+	for i, leg := range legs {
+		g.addJob(p, spec, newJob{name: leg.Name, display: legDisplay(spec, leg), order: i, leg: leg.Variables, steps: spec.Steps, pool: spec.Pool})
+	}
+	return true
+}
+
+func legDisplay(spec *pipeline.Job, leg pipeline.MatrixEntry) string {
+	if leg.Name == spec.Name {
+		return spec.DisplayName
+	}
+	return spec.DisplayName + " " + leg.Name
+}
+
+type newJob struct {
+	name, display string
+	order         int
+	leg           map[string]string
+	steps         []pipeline.Step
+	pool          pipeline.Pool
+	hook          deployment.HookJob
+}
+
+func (g *graph) addJob(p *Phase, spec *pipeline.Job, n newJob) *Job {
+	j := &Job{ID: id.New(), RunID: g.run.ID, Stage: p.Stage, Phase: p.Name, Name: n.name, DisplayName: n.display, Order: n.order,
+		Attempt: p.Attempt, State: Pending, Server: n.pool.Server, PoolName: n.pool.Name, Leg: n.leg, Queued: g.now,
+		Hook: n.hook.Hook, Target: n.hook.Target, Increment: n.hook.Increment}
+	for i, step := range n.steps {
+		j.Steps = append(j.Steps, Step{Order: i + 1, Name: step.Name, DisplayName: stepTitle(step), Task: step.Task + "@" + step.Version, State: Pending})
+	}
+	g.jobs = append(g.jobs, j)
+	g.dirty[j] = true
+	return j
+}
+
+func stepTitle(s pipeline.Step) string {
+	if s.DisplayName != "" {
+		return s.DisplayName
+	}
+	return s.Task
+}
+
+// advanceJobs starts the legs that may run and ends the phase with its last one.
+func (g *graph) advanceJobs(p *Phase, spec *pipeline.Job) bool {
+	limit := len(g.jobs)
+	if spec.Strategy != nil && spec.Strategy.MaxParallel > 0 {
+		limit = spec.Strategy.MaxParallel
+	}
+	jobs := g.jobsOf(p)
+	running, open := 0, 0
+	result := Skipped
+	for _, j := range jobs {
+		if j.State != Completed {
+			open++
+			if j.Asked {
+				running++
+			}
+			continue
+		}
+		result = worst(result, j.Result)
+	}
+	changed := false
+	for _, j := range jobs {
+		if j.State == Completed || j.Asked {
+			g.cancelIfAsked(j)
+			continue
+		}
+		if g.run.CancelRequested && !j.Queued.After(g.run.CanceledAt) {
+			j.State, j.Result, j.Finished = Completed, Canceled, g.now
+			g.dirty[j], changed = true, true
+			continue
+		}
+		if running < limit {
+			g.ask(j)
+			running++
+		}
+	}
+	if open == 0 {
+		p.Outputs = g.phaseOutputs(p, jobs)
+		return g.endPhase(p, result, "")
+	}
+	return changed
+}
+
+func (g *graph) ask(j *Job) {
+	j.Asked = true
+	g.dirty[j] = true
+	if j.Server {
+		g.effects.serve = append(g.effects.serve, j)
+	} else {
+		g.effects.queue = append(g.effects.queue, j)
+	}
+}
+
+func (g *graph) cancelIfAsked(j *Job) {
+	// Jobs that were started because the run was canceled are spared.
+	if g.run.CancelRequested && j.State != Completed && !j.CancelRequested && !j.Queued.After(g.run.CanceledAt) {
+		j.CancelRequested = true
+		g.dirty[j] = true
+		g.effects.cancel = append(g.effects.cancel, j)
+	}
+}
+
+// mayCancel spares jobs that were started because the run was canceled.
+func (g *graph) mayCancel(j *Job) bool {
+	return !j.Queued.After(g.run.Finished) || g.run.Finished.IsZero()
+}
+
+// phaseOutputs gathers output variables under the names that expressions use:
+// step.variable of a plain job, leg.step.variable of a matrix or hook.
+func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
+	out := map[string]string{}
+	for _, j := range jobs {
+		if j.Hook == "" && j.Name == p.Name {
+			maps.Copy(out, j.Outputs)
+			continue
+		}
+		prefix := j.Name
+		if j.Hook != "" && j.Target.Name == "" && j.Increment == 0 {
+			prefix = p.Name
+		}
+		for k, v := range j.Outputs {
+			out[prefix+"."+k] = v
+		}
+	}
+	return out
+}
+
+// advanceRollout starts the next hooks of a deployment.
+func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
+	if p.Rollout == nil {
+		if g.run.CancelRequested {
+			return g.endPhase(p, Canceled, "the run was canceled")
+		}
+		return false // its targets are being resolved
+	}
+	results := map[string]pipeline.Result{}
+	for _, j := range g.jobsOf(p) {
+		if j.State == Completed {
+			results[j.Name] = planResult[j.Result]
+		} else if j.Asked {
+			g.cancelIfAsked(j)
+		}
+	}
+	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.run.CancelRequested)
+	changed := len(jobs) > 0 || next.Done
+	*p.Rollout = next
+	if changed {
+		g.dirty[p] = true
+	}
+	for _, h := range jobs {
+		hook := spec.Deployment.Hook(h.Hook)
+		pool := spec.Pool
+		if hook.Pool != nil {
+			pool = *hook.Pool
+		}
+		g.ask(g.addJob(p, spec, newJob{name: h.Name, display: hookTitle(h), order: len(g.jobsOf(p)), steps: hook.Steps, pool: pool, hook: h}))
+	}
+	if next.Done {
+		p.Outputs = g.phaseOutputs(p, g.jobsOf(p))
+		return g.endPhase(p, fromPlan[next.Result()], "")
+	}
+	return changed
+}
+
+func hookTitle(h deployment.HookJob) string {
+	title := h.Hook
+	if h.Hook == pipeline.HookOnFailure || h.Hook == pipeline.HookOnSuccess {
+		title = "on " + h.Hook
+	}
+	if h.Target.Name != "" {
+		return title + " · " + h.Target.Name
+	}
+	if h.Increment > 0 {
+		return fmt.Sprintf("%s · %d %%", title, h.Increment)
+	}
+	return title
+}
