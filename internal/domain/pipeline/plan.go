@@ -173,7 +173,12 @@ type Job struct {
 	Deployment             *Deployment       `json:"deployment,omitempty"`
 	UsesRepositories       []string          `json:"usesRepositories,omitempty"`
 	UsesPools              []string          `json:"usesPools,omitempty"`
-	Origin                 Origin            `json:"origin"`
+	// Deferred holds properties that only the run can compute, as written: a
+	// `$[ ]` expression or text with $(macros) by key (timeoutInMinutes,
+	// cancelTimeoutInMinutes, continueOnError, parallel, maxParallel). The typed
+	// field keeps its default.
+	Deferred map[string]string `json:"deferred,omitempty"`
+	Origin   Origin            `json:"origin"`
 }
 
 // Pool says where a job runs: a named pool with demands, or the server itself.

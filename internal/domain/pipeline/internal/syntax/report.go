@@ -1,0 +1,147 @@
+package syntax
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one finding, before it becomes a diagnostic of the door package.
+type Problem struct {
+	Warning  bool
+	Code     string
+	Message  string
+	Pos      Pos
+	Length   int // characters the caret covers
+	Call     *Call
+	Where    string
+	Expected string
+	Found    string
+	Do       string
+}
+
+// Want says what was expected; Got what was found; Try what to do.
+func (p *Problem) Want(format string, args ...any) *Problem {
+	p.Expected = sprintf(format, args)
+	return p
+}
+
+// Got says what was found.
+func (p *Problem) Got(format string, args ...any) *Problem {
+	p.Found = sprintf(format, args)
+	return p
+}
+
+// Try says what to do.
+func (p *Problem) Try(format string, args ...any) *Problem {
+	p.Do = sprintf(format, args)
+	return p
+}
+
+// At replaces the where answer.
+func (p *Problem) At(format string, args ...any) *Problem {
+	p.Where = sprintf(format, args)
+	return p
+}
+
+func sprintf(format string, args []any) string {
+	if len(args) == 0 {
+		return format
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// MaxProblems bounds a report: past it a reader learns nothing new.
+const MaxProblems = 50
+
+// Report collects problems. The zero value is ready.
+type Report struct {
+	problems []*Problem
+	seen     map[string]*Problem
+	where    []string
+	dropped  int
+}
+
+// Enter opens a level of the where answer ("stage build") and returns the
+// function that closes it.
+func (r *Report) Enter(level string) func() {
+	depth := len(r.where)
+	if level != "" {
+		r.where = append(r.where, level)
+	}
+	return func() { r.where = r.where[:depth] }
+}
+
+// Where is the current place in the pipeline's own words.
+func (r *Report) Where() string { return strings.Join(r.where, " › ") }
+
+// Error reports an error at a node.
+func (r *Report) Error(n *Node, code, format string, args ...any) *Problem {
+	return r.add(false, n, code, sprintf(format, args))
+}
+
+// Warn reports a warning at a node.
+func (r *Report) Warn(n *Node, code, format string, args ...any) *Problem {
+	return r.add(true, n, code, sprintf(format, args))
+}
+
+func (r *Report) add(warning bool, n *Node, code, message string) *Problem {
+	p := &Problem{Warning: warning, Code: code, Message: message, Where: r.Where()}
+	if n != nil {
+		p.Pos, p.Call, p.Length = n.Pos, n.Call, Width(n)
+	}
+	return r.Add(p)
+}
+
+// Add records a finished problem. The same problem at the same place, as a
+// template gives that is expanded many times, is kept once.
+func (r *Report) Add(p *Problem) *Problem {
+	key := fmt.Sprintf("%s|%s|%d|%d|%s", p.Code, p.Pos.File.Name(), p.Pos.Line, p.Pos.Column, p.Message)
+	if r.seen == nil {
+		r.seen = map[string]*Problem{}
+	}
+	if _, ok := r.seen[key]; ok {
+		return &Problem{} // the caller may still decorate it
+	}
+	if len(r.problems) >= MaxProblems {
+		r.dropped++
+		return &Problem{}
+	}
+	r.seen[key] = p
+	r.problems = append(r.problems, p)
+	return p
+}
+
+// Failed reports whether there is any error.
+func (r *Report) Failed() bool {
+	return r.dropped > 0 || slices.ContainsFunc(r.problems, func(p *Problem) bool { return !p.Warning })
+}
+
+// Problems returns what was found, errors and warnings in reading order of
+// discovery, with a last entry that counts what did not fit.
+func (r *Report) Problems() []*Problem {
+	if r.dropped == 0 {
+		return r.problems
+	}
+	more := &Problem{Code: "too-many-errors", Message: fmt.Sprintf("%d more problems are not shown", r.dropped), Do: "repair these first"}
+	if len(r.problems) > 0 {
+		more.Pos = r.problems[len(r.problems)-1].Pos
+	}
+	return append(slices.Clone(r.problems), more)
+}
+
+// Width is how many characters of the source line a node's caret covers.
+func Width(n *Node) int {
+	if n == nil || n.Kind != Scalar || n.Text == "" || n.Block {
+		return 1
+	}
+	text, _, _ := strings.Cut(n.Text, "\n")
+	width := len([]rune(text))
+	if n.Quoted {
+		width += 2
+	}
+	if line := n.File.Line(n.Line); line != "" {
+		width = min(width, max(1, len([]rune(line))-n.Column+1))
+	}
+	return max(1, width)
+}

@@ -1,0 +1,257 @@
+package template
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
+)
+
+// Parameter is a declared parameter of the root file with its value.
+type Parameter struct {
+	Name        string
+	DisplayName string
+	Type        string
+	Values      []string
+	Default     *syntax.Node // nil: none
+	Value       *syntax.Node // nil: none given
+	node        *syntax.Node
+}
+
+// declared are the parameters of one file. legacy is the mapping form, which
+// accepts any argument.
+type declared struct {
+	list   []Parameter
+	legacy bool
+	none   bool // no `parameters` at all
+}
+
+// parameterSet is the `parameters` context of one file.
+type parameterSet struct {
+	list   []Parameter
+	values map[string]expression.Value
+	order  []string
+	strict bool
+	file   string
+}
+
+func (p *parameterSet) set(name string, v *syntax.Node) {
+	key := strings.ToLower(name)
+	if _, ok := p.values[key]; !ok {
+		p.order = append(p.order, name)
+	}
+	p.values[key] = valueOf(v)
+}
+
+// Get finds a parameter.
+func (p *parameterSet) Get(name string) (expression.Value, bool) {
+	v, ok := p.values[strings.ToLower(name)]
+	return v, ok
+}
+
+// Pairs lists the parameters in the order of their declaration.
+func (p *parameterSet) Pairs() []expression.Pair {
+	out := make([]expression.Pair, len(p.order))
+	for i, name := range p.order {
+		out[i] = expression.Pair{Key: name, Value: p.values[strings.ToLower(name)]}
+	}
+	return out
+}
+
+// Missing is the mistake of reading a parameter that was not declared.
+func (p *parameterSet) Missing(name string) error {
+	if !p.strict {
+		return nil
+	}
+	e := &expression.Error{Code: "unknown-parameter", Message: fmt.Sprintf("%s has no parameter %s", p.file, name), Found: name}
+	if e.Expected = strings.Join(p.order, ", "); e.Expected == "" {
+		e.Expected = "no parameter: none is declared"
+	}
+	if near := syntax.Nearest(name, p.order); near != "" {
+		e.Do = "write parameters." + near
+	} else {
+		e.Do = "declare it under parameters:"
+	}
+	return e
+}
+
+var parameterShape = syntax.Shape{Noun: "a parameter", Keys: []string{"name", "displayName", "type", "default", "values"}, First: "name"}
+
+// declarations reads the `parameters` of a file, once.
+func (x *Expander) declarations(f *syntax.File) declared {
+	if d, ok := x.decls[f]; ok {
+		return d
+	}
+	var d declared
+	switch n := f.Root.Get("parameters"); {
+	case n == nil || n.IsEmpty():
+		d.none = true
+	case n.Kind == syntax.Mapping:
+		d.legacy = true
+		for _, p := range n.Pairs {
+			d.list = append(d.list, Parameter{Name: p.Key.Text, Type: "legacyObject", Default: p.Value, node: p.Key})
+		}
+	case n.Kind == syntax.Sequence:
+		seen := map[string]bool{}
+		for _, item := range n.Items {
+			p, ok := x.declaration(item)
+			if !ok {
+				continue
+			}
+			if seen[strings.ToLower(p.Name)] {
+				x.report.Error(item, "duplicate-parameter", "parameter %s is declared twice", p.Name)
+				continue
+			}
+			seen[strings.ToLower(p.Name)] = true
+			d.list = append(d.list, p)
+		}
+	default:
+		x.report.Error(n, "expected-sequence", "`parameters` is a sequence").Got("%s", syntax.Describe(n))
+	}
+	x.decls[f] = d
+	return d
+}
+
+func (x *Expander) declaration(item *syntax.Node) (p Parameter, ok bool) {
+	f, ok := syntax.ReadFields(x.report, item, parameterShape)
+	if !ok {
+		return p, false
+	}
+	name := f.Get("name")
+	if name == nil || name.Kind != syntax.Scalar || name.Text == "" {
+		x.report.Error(item, "parameter-name", "a parameter needs a name").Want("name: …")
+		return p, false
+	}
+	p = Parameter{Name: name.Text, Type: "string", Default: f.Get("default"), node: item}
+	if d := f.Get("displayName"); d != nil {
+		p.DisplayName = d.Text
+	}
+	if t := f.Get("type"); t != nil && !t.IsEmpty() {
+		canonical, known := canonicalType(t.Text)
+		if !known {
+			e := x.report.Error(t, "parameter-type-name", "`%s` is not a type of parameter", t.Text).Want("%s", strings.Join(typeNames[:10], ", ")+", …").Got("%s", syntax.Describe(t))
+			if near := syntax.Nearest(t.Text, typeNames); near != "" {
+				e.Try("write %s", near)
+			}
+			return p, false
+		}
+		p.Type = canonical
+	}
+	if v := f.Get("values"); v != nil && v.Kind == syntax.Sequence {
+		for _, item := range v.Items {
+			p.Values = append(p.Values, item.Text)
+		}
+	} else if v != nil && !v.IsEmpty() {
+		x.report.Error(v, "expected-sequence", "`values` is a sequence").Got("%s", syntax.Describe(v))
+	}
+	if p.Default != nil {
+		converted, good := x.convert(p, p.Default, func(e *syntax.Problem) { e.At("default of parameter %s", p.Name) }, nil)
+		if !good {
+			converted = bad(p.Default, nil)
+		}
+		p.Default = converted
+	}
+	return p, true
+}
+
+// bindRoot gives the root parameters the values of the run.
+func (x *Expander) bindRoot(d declared) *parameterSet {
+	set := &parameterSet{values: map[string]expression.Value{}, strict: !x.opt.Head && !d.legacy, file: "the pipeline"}
+	given := map[string]any{}
+	for name, v := range x.opt.Values {
+		given[strings.ToLower(name)] = v
+	}
+	for _, p := range d.list {
+		v, ok := given[strings.ToLower(p.Name)]
+		delete(given, strings.ToLower(p.Name))
+		switch {
+		case ok:
+			p.Value, _ = x.convert(p, fromAny(v, p.node), func(e *syntax.Problem) { e.At("value given for the run") }, nil)
+		case p.Default != nil:
+			p.Value = p.Default
+		case len(p.Values) > 0:
+			p.Value, _ = x.convert(p, &syntax.Node{Text: p.Values[0], Pos: p.node.Pos}, func(*syntax.Problem) {}, nil)
+		case !x.opt.Head:
+			x.report.Error(p.node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it when the run is queued, or declare a default")
+		}
+		set.set(p.Name, p.Value)
+		set.list = append(set.list, p)
+	}
+	unknown := make([]string, 0, len(given))
+	for name := range given {
+		unknown = append(unknown, name)
+	}
+	sort.Strings(unknown)
+	for _, name := range unknown {
+		at := &syntax.Node{Pos: syntax.Pos{File: x.order[0], Line: 1, Column: 1}}
+		x.report.Error(at, "unexpected-parameter", "unexpected parameter '%s'", name).Want("%s", strings.Join(set.order, ", ")).At("value given for the run")
+	}
+	return set
+}
+
+// bindCall gives a template's parameters the arguments of a call.
+func (x *Expander) bindCall(d declared, call syntax.Fields, f *syntax.File, s *scope) *parameterSet {
+	set := &parameterSet{values: map[string]expression.Value{}, strict: !d.legacy && !x.opt.Head, file: "template " + f.Name()}
+	args := call.Get("parameters")
+	if args != nil && args.Kind != syntax.Mapping {
+		if !args.IsEmpty() && !args.Bad {
+			x.report.Error(args, "expected-mapping", "`parameters` of a call is a mapping").Got("%s", syntax.Describe(args))
+		}
+		args = nil
+	}
+	known := map[string]bool{}
+	for _, p := range d.list {
+		known[strings.ToLower(p.Name)] = true
+		arg := args.Get(p.Name)
+		switch {
+		case arg != nil && arg.Bad:
+			p.Value = arg
+		case arg != nil:
+			where := func(e *syntax.Problem) {
+				e.At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.node.Line, p.node.Column)
+			}
+			p.Value, _ = x.convert(p, arg, where, s)
+		case p.Default != nil:
+			p.Value = x.defaultOf(p, s)
+		default:
+			x.report.Error(call.Key("template"), "parameter-required", "a value for the '%s' parameter must be provided", p.Name).
+				Want("%s", wants(p.Type)).At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.node.Line, p.node.Column).
+				Try("add it under parameters:")
+		}
+		set.set(p.Name, p.Value)
+	}
+	if args != nil {
+		x.extraArguments(args, known, d, f, set)
+	}
+	return set
+}
+
+func (x *Expander) extraArguments(args *syntax.Node, known map[string]bool, d declared, f *syntax.File, set *parameterSet) {
+	for _, p := range args.Pairs {
+		if known[strings.ToLower(p.Key.Text)] || p.Key.Bad {
+			continue
+		}
+		if d.legacy {
+			set.set(p.Key.Text, p.Value)
+			continue
+		}
+		e := x.report.Error(p.Key, "unexpected-parameter", "unexpected parameter '%s'", p.Key.Text).Got("%s", p.Key.Text)
+		e.Want("%s", strings.Join(set.order, ", "))
+		if len(set.order) == 0 {
+			e.Want("no parameter: %s declares none", f.Name())
+		}
+		if near := syntax.Nearest(p.Key.Text, set.order); near != "" {
+			e.Try("write %s", near)
+		}
+	}
+}
+
+// defaultOf is a default, with the template calls in it replaced.
+func (x *Expander) defaultOf(p Parameter, s *scope) *syntax.Node {
+	if at := slotOfType(p.Type); at != slotAny && !p.Default.Bad {
+		return x.adopt(p.Default, at, s)
+	}
+	return p.Default
+}

@@ -1,0 +1,247 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
+)
+
+// Result is the outcome of a step, job or stage as expressions see it.
+type Result string
+
+// The results.
+const (
+	Succeeded           Result = "Succeeded"
+	SucceededWithIssues Result = "SucceededWithIssues"
+	Failed              Result = "Failed"
+	Canceled            Result = "Canceled"
+	Skipped             Result = "Skipped"
+)
+
+// Dependency is what is known of a finished job or stage. Outputs are keyed as
+// an expression asks for them: "step.var" for jobs, "job.step.var" for stages.
+type Dependency struct {
+	Result  Result
+	Outputs map[string]string
+}
+
+// RuntimeSlot is where an expression stands, which decides what it may name.
+type RuntimeSlot int
+
+// The slots.
+const (
+	SlotStepCondition RuntimeSlot = iota
+	SlotJobCondition
+	SlotStageCondition
+	SlotJobVariable
+	SlotStageVariable // also variables of the root
+	SlotRunName
+)
+
+// RuntimeContext is what an expression can see while the run goes on.
+type RuntimeContext struct {
+	Slot         RuntimeSlot
+	Variables    func(name string) (string, bool) // ignoring case is the caller's duty; nil: none
+	Dependencies map[string]Dependency            // job slots: jobs this job depends on; stage slots: stages
+	// Ancestors are all nodes before this one, direct or not, which the status
+	// functions without arguments look at. nil: Dependencies.
+	Ancestors         map[string]Dependency
+	StageDependencies map[string]map[string]Dependency // [stage][job]
+	JobStatus         Result                           // step conditions: the job so far; "" is Succeeded
+	Canceled          bool                             // the run is being canceled
+	Counter           func(prefix string, seed int) int
+	Now               time.Time
+	Parameters        map[string]any
+}
+
+// EvaluateCondition decides whether a node runs; "" is succeeded().
+func EvaluateCondition(expr string, rc RuntimeContext) (bool, error) {
+	if strings.TrimSpace(expr) == "" {
+		expr = "succeeded()"
+	}
+	v, err := evaluate(expr, rc)
+	return expression.Truth(v), err
+}
+
+// EvaluateExpression computes an expression, with or without its `$[ ]`, as text.
+func EvaluateExpression(expr string, rc RuntimeContext) (string, error) {
+	v, err := evaluate(expr, rc)
+	if err != nil {
+		return "", err
+	}
+	text, ok := expression.ToString(v)
+	if !ok {
+		return "", fault.New(fault.Invalid, "expression-type", "the expression is %s, not a string", expression.TypeName(v)).Try("use convertToJson(…) or join(…)")
+	}
+	return text, nil
+}
+
+// EvaluateJSON computes an expression and reads text as JSON, also in single
+// quotes. Empty text is nil.
+func EvaluateJSON(expr string, rc RuntimeContext) (any, error) {
+	v, err := evaluate(expr, rc)
+	if err != nil {
+		return nil, err
+	}
+	text, isText := v.(string)
+	if !isText {
+		text = expression.JSON(v)
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	var out any
+	if err := json.Unmarshal([]byte(text), &out); err == nil {
+		return out, nil
+	}
+	report := &syntax.Report{}
+	if f := syntax.Read(report, "self", "value", []byte(text)); f.Root != nil && f.Root.Kind != syntax.Scalar && !report.Failed() {
+		return f.Root.Plain(nil), nil
+	}
+	return nil, fault.New(fault.Invalid, "expression-json", "the expression's value is not JSON").Got("%s", syntax.Describe(&syntax.Node{Text: text}))
+}
+
+func evaluate(expr string, rc RuntimeContext) (expression.Value, error) {
+	if body, ok := runtimeExpression(expr); ok {
+		expr = body
+	}
+	node, err := expression.Parse(expr)
+	if err != nil {
+		return nil, faultOf(err, expr)
+	}
+	env := rc.env()
+	if err := node.Check(env); err != nil {
+		return nil, faultOf(err, expr)
+	}
+	v, err := node.Eval(env)
+	if err != nil {
+		return nil, faultOf(err, expr)
+	}
+	return v, nil
+}
+
+func faultOf(err error, expr string) error {
+	out := fault.New(fault.Invalid, "expression-value", "%s", err.Error()).At("expression %s", strings.TrimSpace(expr))
+	var e *expression.Error
+	if errors.As(err, &e) {
+		out.Code, out.Message, out.Expected, out.Found, out.Do = e.Code, e.Message, e.Expected, e.Found, e.Do
+	}
+	return out
+}
+
+// variableContext looks variables up one by one: the run's own set is not ours.
+type variableContext struct{ lookup func(string) (string, bool) }
+
+// Get finds a variable.
+func (v variableContext) Get(name string) (expression.Value, bool) {
+	if v.lookup == nil {
+		return nil, false
+	}
+	if text, ok := v.lookup(name); ok {
+		return text, true
+	}
+	return nil, false
+}
+
+// Pairs is empty: the variables of a run cannot be listed.
+func (v variableContext) Pairs() []expression.Pair { return nil }
+
+func (rc RuntimeContext) env() expression.Env {
+	env := expression.Env{Contexts: map[string]expression.Value{}, Functions: map[string]expression.Function{}}
+	env.Contexts["variables"] = &variableContext{rc.Variables}
+	env.Contexts["pipeline"] = expression.NewMap(expression.Pair{Key: "startTime", Value: rc.Now.UTC()})
+	env.Contexts["resources"] = nil
+	if rc.Slot != SlotStepCondition {
+		env.Contexts["dependencies"] = dependencyMap(rc.Dependencies)
+		var stages []expression.Pair
+		for name, jobs := range rc.StageDependencies {
+			stages = append(stages, expression.Pair{Key: name, Value: dependencyMap(jobs)})
+		}
+		env.Contexts["stagedependencies"] = expression.NewMap(stages...)
+	}
+	if rc.Parameters != nil {
+		env.Contexts["parameters"] = anyValue(rc.Parameters)
+	}
+	rc.statusFunctions(env.Functions)
+	if rc.Counter != nil {
+		env.Functions["counter"] = expression.Function{Min: 0, Max: 2, Call: rc.counter}
+	}
+	return env
+}
+
+// checkEnv knows every name a slot offers, with empty values.
+func checkEnv(slot RuntimeSlot) expression.Env {
+	rc := RuntimeContext{Slot: slot}
+	if slot == SlotJobVariable || slot == SlotStageVariable {
+		rc.Counter = func(string, int) int { return 0 }
+	}
+	return rc.env()
+}
+
+func (rc RuntimeContext) counter(args []expression.Value) (expression.Value, error) {
+	prefix, seed := "", 0
+	if len(args) > 0 {
+		text, ok := expression.ToString(args[0])
+		if !ok {
+			return nil, errors.New("the prefix of counter is a string")
+		}
+		prefix = text
+	}
+	if len(args) > 1 {
+		number, ok := expression.ToNumber(args[1])
+		whole := 0
+		if ok {
+			whole, ok = number.Int()
+		}
+		if !ok {
+			return nil, errors.New("the seed of counter is a whole number")
+		}
+		seed = whole
+	}
+	return expression.Int(rc.Counter(prefix, seed)), nil
+}
+
+func dependencyMap(deps map[string]Dependency) expression.Value {
+	var out []expression.Pair
+	for name, dep := range deps {
+		var outputs []expression.Pair
+		for key, value := range dep.Outputs {
+			outputs = append(outputs, expression.Pair{Key: key, Value: value})
+		}
+		out = append(out, expression.Pair{Key: name, Value: expression.NewMap(
+			expression.Pair{Key: "result", Value: string(dep.Result)},
+			expression.Pair{Key: "outputs", Value: expression.NewMap(outputs...)})})
+	}
+	return expression.NewMap(out...)
+}
+
+func anyValue(v any) expression.Value {
+	switch v := v.(type) {
+	case nil, bool, string:
+		return v
+	case float64:
+		number, _ := expression.Float(v)
+		return number
+	case int:
+		return expression.Int(v)
+	case []any:
+		items := make([]expression.Value, len(v))
+		for i, item := range v {
+			items[i] = anyValue(item)
+		}
+		return expression.NewList(items...)
+	case map[string]any:
+		var pairs []expression.Pair
+		for key, value := range v {
+			pairs = append(pairs, expression.Pair{Key: key, Value: anyValue(value)})
+		}
+		return expression.NewMap(pairs...)
+	default:
+		return nil
+	}
+}
