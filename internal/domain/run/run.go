@@ -106,6 +106,7 @@ type Run struct {
 	PR              *PRInfo               `json:"pr,omitempty"`
 	TriggeredBy     string                `json:"triggeredBy,omitempty"` // run id
 	Resources       []Resource            `json:"resources,omitempty"`
+	Counters        map[string]int        `json:"counters,omitempty"` // values that counter() gave
 	CancelRequested bool                  `json:"cancelRequested,omitempty"`
 	CanceledBy      string                `json:"canceledBy,omitempty"`
 	CanceledAt      time.Time             `json:"canceledAt"`

@@ -35,7 +35,8 @@ const (
 // Logs keeps the output of steps.
 type Logs interface {
 	// Append adds bytes at an offset and returns where the log ends now. Bytes
-	// that are there already are passed over; a gap is fault.Conflict.
+	// that are there already are passed over; a gap is fault.Conflict. Offset -1
+	// means the end.
 	Append(ctx context.Context, log string, offset int64, data []byte) (end int64, lines int, err error)
 	// Lines returns lines from a 1-based number on, at most limit.
 	Lines(ctx context.Context, log string, from, limit int) (lines []string, total int, err error)

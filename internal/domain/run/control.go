@@ -1,0 +1,111 @@
+package run
+
+import (
+	"context"
+	"slices"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/outbox"
+	"penstock.dev/penstock/internal/domain/identity"
+)
+
+// Cancel asks a run to end. What runs is interrupted, what has not begun is not
+// begun, steps with always() still run.
+func (s *Service) Cancel(ctx context.Context, id string) (*Run, error) {
+	by := identity.From(ctx)
+	var r *Run
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		if r, err = s.Runs.Get(ctx, id); err != nil {
+			return err
+		}
+		if r.State == Completed {
+			return fault.New(fault.Conflict, "run-ended", "run %s has ended already: %s", id, r.Result)
+		}
+		if r.CancelRequested {
+			return nil
+		}
+		r.CancelRequested, r.CanceledBy, r.CanceledAt = true, by.Name, s.Clock.Now()
+		if err := s.Runs.Save(ctx, r); err != nil {
+			return err
+		}
+		if err := s.Audit.Record(ctx, by.Name, "run.cancel", "run "+id, r.Pipeline); err != nil {
+			return err
+		}
+		return s.Tx.Emit(ctx, outbox.New(TopicAdvance, id, id))
+	})
+	if err == nil {
+		s.Pools.Wake()
+	}
+	return r, err
+}
+
+// Rerun makes a further attempt of stages that have ended: of one by name, or
+// (stage "") of every stage that did not succeed. Stages that depend on them
+// are tried again too.
+func (s *Service) Rerun(ctx context.Context, id, stage string) (*Run, error) {
+	by := identity.From(ctx)
+	var r *Run
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		d, err := s.Load(ctx, id)
+		if err != nil {
+			return err
+		}
+		r = d.Run
+		if d.Plan == nil {
+			return fault.New(fault.Conflict, "nothing-to-rerun", "run %s never began: its file has errors", id).Try("correct the file and push")
+		}
+		if r.State != Completed {
+			return fault.New(fault.Conflict, "run-active", "run %s has not ended", id).Try("penstock run cancel %s", id)
+		}
+		again := pickStages(d.latest(), stage)
+		if len(again) == 0 {
+			return fault.New(fault.Conflict, "nothing-to-rerun", "run %s has no such stage to run again", id).Want("a stage that did not succeed, or --stage NAME")
+		}
+		for _, st := range again {
+			spec := d.Plan.Stage(st.Name)
+			if err := s.Stages.Insert(ctx, newStage(id, *spec, st.Order, st.Attempt+1)); err != nil {
+				return err
+			}
+		}
+		return s.reopen(ctx, r, by)
+	})
+	return r, err
+}
+
+// reopen lets a completed run go on: the one place where completed is left,
+// because its new attempts are not.
+func (s *Service) reopen(ctx context.Context, r *Run, by identity.Subject) error {
+	r.State, r.Result, r.CancelRequested, r.CanceledBy, r.Cause = InProgress, "", false, "", ""
+	if err := s.Runs.Save(ctx, r); err != nil {
+		return err
+	}
+	if err := s.Audit.Record(ctx, by.Name, "run.rerun", "run "+r.ID, r.Pipeline); err != nil {
+		return err
+	}
+	return s.Tx.Emit(ctx, outbox.New(TopicAdvance, r.ID, r.ID))
+}
+
+func pickStages(g *graph, name string) []*Stage {
+	again := map[string]*Stage{}
+	for _, st := range g.stages {
+		good := st.Result == Succeeded || st.Result == SucceededWithIssues
+		if name == "" && !good || name != "" && st.Name == name {
+			again[st.Name] = st
+		}
+	}
+	for range g.stages { // whatever depends on them, directly or not
+		for _, st := range g.stages {
+			if slices.ContainsFunc(st.DependsOn, func(d string) bool { return again[d] != nil }) {
+				again[st.Name] = st
+			}
+		}
+	}
+	var list []*Stage
+	for _, st := range g.stages {
+		if again[st.Name] != nil {
+			list = append(list, st)
+		}
+	}
+	return list
+}

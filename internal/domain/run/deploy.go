@@ -1,0 +1,183 @@
+package run
+
+import (
+	"context"
+	"fmt"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/base/outbox"
+	"penstock.dev/penstock/internal/base/store"
+	"penstock.dev/penstock/internal/base/telemetry"
+	"penstock.dev/penstock/internal/domain/application"
+	"penstock.dev/penstock/internal/domain/deployment"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/pipeline"
+)
+
+// pinKey is under which name a deployment holds a slot.
+func pinKey(p *Phase) string { return p.ID }
+
+// PinDeployment resolves the targets of a deployment job: the handler of
+// TopicPin. What can never succeed ends the job with its cause; what is only
+// busy is tried again by the outbox.
+func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
+	ctx, span := telemetry.Start(ctx, "deployment.AdvanceRollout", "phase", phaseID)
+	defer span.End()
+	p, err := s.Phases.Get(ctx, phaseID)
+	if err != nil || p.State != InProgress || !p.Pinning {
+		return err
+	}
+	d, err := s.Load(ctx, p.RunID)
+	if err != nil {
+		return err
+	}
+	spec := d.Plan.Stage(p.Stage).Job(p.Name).Deployment
+	env, err := s.Environments.Find(ctx, d.Run.ProjectID, spec.Environment.Name)
+	var rollout deployment.Rollout
+	if err == nil {
+		rollout, err = s.pin(ctx, d.Run, p, env, spec)
+	}
+	busy := fault.CodeOf(err) == "swap-running" || fault.CodeOf(err) == "deployment-running" || fault.CodeOf(err) == "no-free-slot"
+	if err != nil && (busy || fault.Is(err, fault.Unavailable)) && !d.Run.CancelRequested {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		fresh, getErr := s.Phases.Get(ctx, phaseID)
+		if getErr != nil || fresh.State != InProgress || !fresh.Pinning {
+			return getErr
+		}
+		fresh.Pinning = false
+		if err != nil {
+			fresh.State, fresh.Result, fresh.Cause, fresh.Finished = Completed, Failed, describe(err), s.Clock.Now()
+		} else {
+			fresh.Rollout = &rollout
+			if err := s.openHistory(ctx, d.Run, fresh, env); err != nil {
+				return err
+			}
+		}
+		if err := s.Phases.Save(ctx, fresh); err != nil {
+			return err
+		}
+		return s.Tx.Emit(ctx, outbox.New(TopicAdvance, p.RunID, p.RunID))
+	})
+}
+
+func (s *Service) pin(ctx context.Context, r *Run, p *Phase, env *environment.Environment, spec *pipeline.Deployment) (deployment.Rollout, error) {
+	var targets []deployment.Target
+	var app, slot string
+	if spec.Environment.ResourceType != "" || spec.Environment.ResourceName != "" || spec.Strategy == pipeline.Rolling {
+		var err error
+		if targets, app, slot, err = s.Applications.Pin(ctx, r.ProjectID, env, spec.Environment, pinKey(p)); err != nil {
+			return deployment.Rollout{}, err
+		}
+	}
+	rollout, err := deployment.Begin(spec, targets)
+	rollout.Application, rollout.Slot = app, slot
+	if err != nil && slot != "" {
+		_ = s.Applications.Settle(ctx, r.ProjectID, app, slot, pinKey(p), nil)
+	}
+	return rollout, err
+}
+
+// describe puts what an error knows into one line for a run's page.
+func describe(err error) string {
+	text := err.Error()
+	if e, ok := err.(*fault.Error); ok {
+		if e.Found != "" {
+			text += "; found " + e.Found
+		}
+		if e.Do != "" {
+			text += "; " + e.Do
+		}
+	}
+	return text
+}
+
+func (s *Service) openHistory(ctx context.Context, r *Run, p *Phase, env *environment.Environment) error {
+	h := &environment.Deployment{ID: historyID(p), EnvironmentID: env.ID, RunID: r.ID, RunNumber: r.Number, Pipeline: r.Pipeline,
+		Stage: p.Stage, Job: p.Name, Attempt: p.Attempt, Commit: r.Commit, Requester: r.RequestedBy, Started: s.Clock.Now()}
+	if p.Rollout.Slot != "" {
+		h.Slot = p.Rollout.Application + "/" + p.Rollout.Slot
+	}
+	for _, batch := range p.Rollout.Batches {
+		for _, t := range batch {
+			if t.Name != "" {
+				h.Resources = append(h.Resources, t.Name)
+			}
+		}
+	}
+	return s.Environments.Deployments.Insert(ctx, h)
+}
+
+func historyID(p *Phase) string { return id.From("deployment", p.ID) }
+
+// settleDeployment closes the history of an ended deployment and tells the
+// application what its slot runs now.
+func (s *Service) settleDeployment(ctx context.Context, g *graph, p *Phase) error {
+	h, err := s.Environments.Deployments.Get(ctx, historyID(p))
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if h != nil {
+		h.Result, h.Finished = string(p.Result), s.Clock.Now()
+		if err := s.Environments.Deployments.Save(ctx, h); err != nil {
+			return err
+		}
+	}
+	if p.Rollout.Slot == "" {
+		return nil
+	}
+	var release *application.Release
+	if p.Result == Succeeded || p.Result == SucceededWithIssues {
+		if release, err = s.releaseOf(ctx, g.run); err != nil {
+			return err
+		}
+	}
+	return s.Applications.Settle(ctx, g.run.ProjectID, p.Rollout.Application, p.Rollout.Slot, pinKey(p), release)
+}
+
+// releaseOf names what a run deployed: the run of its first pipeline resource,
+// else the run itself, with the digest of its first artifact.
+func (s *Service) releaseOf(ctx context.Context, r *Run) (*application.Release, error) {
+	release := &application.Release{Number: r.Number, RunID: r.ID, Commit: r.Commit, By: r.RequestedBy, Time: s.Clock.Now()}
+	from := r.ID
+	if len(r.Resources) > 0 {
+		release.Number, release.Commit, from = r.Resources[0].Number, r.Resources[0].Commit, r.Resources[0].RunID
+	}
+	artifacts, err := s.Artifacts.Of(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	if len(artifacts) > 0 {
+		release.Artifact = artifacts[0].Digest
+	}
+	return release, nil
+}
+
+// ReleaseLeftovers frees slots held by deployments of runs that have ended, for
+// instance because a run was deleted; it runs at start.
+func (s *Service) ReleaseLeftovers(ctx context.Context) error {
+	apps, err := s.Applications.Apps.Find(ctx, store.Query{})
+	if err != nil {
+		return err
+	}
+	for _, a := range apps {
+		for _, slot := range a.Slots {
+			if slot.Deploying == "" {
+				continue
+			}
+			p, err := s.Phases.Get(ctx, slot.Deploying)
+			if err == nil && p.State != Completed {
+				continue
+			}
+			if err != nil && !fault.Is(err, fault.NotFound) {
+				return err
+			}
+			if err := s.Applications.Settle(ctx, a.ProjectID, a.Name, slot.Name, slot.Deploying, nil); err != nil {
+				return fmt.Errorf("application %s: %w", a.Name, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,334 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/base/store"
+	"penstock.dev/penstock/internal/domain/agentpool"
+	"penstock.dev/penstock/internal/domain/deployment"
+	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/pipeline"
+)
+
+// JobMessage is everything an agent needs to run one job. It holds secrets, so
+// it goes to the agent that holds the lease and is stored nowhere.
+type JobMessage struct {
+	JobID                  string                `json:"jobId"`
+	Fence                  int                   `json:"fence"`
+	RunID                  string                `json:"runId"`
+	Project                string                `json:"project"`
+	ProjectURL             string                `json:"projectUrl"` // base of the REST routes
+	ServerURL              string                `json:"serverUrl"`
+	AccessToken            string                `json:"accessToken"`
+	Stage                  string                `json:"stage"`
+	Phase                  string                `json:"phase"`
+	Name                   string                `json:"name"`
+	DisplayName            string                `json:"displayName"`
+	Attempt                int                   `json:"attempt"`
+	TimeoutInMinutes       int                   `json:"timeoutInMinutes"`
+	CancelTimeoutInMinutes int                   `json:"cancelTimeoutInMinutes"`
+	WorkspaceClean         string                `json:"workspaceClean"`
+	Steps                  []pipeline.Step       `json:"steps"`
+	Variables              []Variable            `json:"variables"`
+	Repositories           map[string]Repository `json:"repositories"` // by alias
+	Resources              []Resource            `json:"resources"`
+	Hook                   string                `json:"hook,omitempty"`
+	Environment            string                `json:"environment,omitempty"`
+	VM                     string                `json:"vm,omitempty"` // name, in jobs on a VM
+	VMAddress              string                `json:"vmAddress,omitempty"`
+	Application            string                `json:"application,omitempty"` // whose slot is being deployed to
+	Slot                   string                `json:"slot,omitempty"`
+	PipelineID             string                `json:"pipelineId"`
+}
+
+// Variable is one variable of a job.
+type Variable struct {
+	Name     string `json:"name"`
+	Value    string `json:"value"`
+	Secret   bool   `json:"secret,omitempty"`
+	ReadOnly bool   `json:"readonly,omitempty"`
+}
+
+// Repository is what a checkout step needs.
+type Repository struct {
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+	Ref    string `json:"ref"`
+	Commit string `json:"commit"`
+}
+
+// BuildJob makes the message for a job that was assigned, and notes that it has
+// begun. A job that cannot be built, because a variable group or a secret is
+// missing, ends as failed with the cause and gives a nil message.
+func (s *Service) BuildJob(ctx context.Context, req *agentpool.Request, agent *agentpool.Agent) (*JobMessage, error) {
+	j, err := s.Jobs.Get(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.Load(ctx, j.RunID)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.message(ctx, d, j)
+	if err != nil {
+		cause := describe(err)
+		return nil, s.Tx.InTx(ctx, func(ctx context.Context) error {
+			return s.endJob(ctx, j.ID, req, Failed, cause, nil)
+		})
+	}
+	m.Fence = req.Fence
+	err = s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if m.AccessToken, err = s.jobToken(ctx, d.Run, j); err != nil {
+			return err
+		}
+		fresh, err := s.Jobs.Get(ctx, j.ID)
+		if err != nil {
+			return err
+		}
+		if err := Moves.Check("job", fresh.State, InProgress); err != nil {
+			return err
+		}
+		fresh.State, fresh.Started, fresh.AgentID, fresh.AgentName = InProgress, s.Clock.Now(), agent.ID, agent.Name
+		return s.Jobs.Save(ctx, fresh)
+	})
+	s.Hub.Publish("run/"+j.RunID, "runs")
+	return m, err
+}
+
+func (s *Service) jobToken(ctx context.Context, r *Run, j *Job) (string, error) {
+	secret, _, err := s.Identity.IssueToken(ctx, identity.Token{Kind: identity.JobToken, OwnerID: j.ID, ProjectID: r.ProjectID, RunID: r.ID,
+		Name: fmt.Sprintf("job %s of run %s", j.Name, r.ID), Expires: s.Clock.Now().Add(48 * time.Hour)})
+	return secret, err
+}
+
+func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, error) {
+	g := d.latest()
+	g.now = s.Clock.Now()
+	spec := d.Plan.Stage(j.Stage).Job(j.Phase)
+	proj, err := s.Projects.Projects.Get(ctx, d.Run.ProjectID)
+	if err != nil {
+		return nil, err
+	}
+	base := s.Address.BaseURL()
+	m := &JobMessage{JobID: j.ID, RunID: d.Run.ID, Project: proj.Name, ServerURL: base, PipelineID: d.Run.PipelineID,
+		ProjectURL: base + "/" + s.Address.Organization + "/" + proj.Name, Stage: j.Stage, Phase: j.Phase, Name: j.Name,
+		DisplayName: j.DisplayName, Attempt: j.Attempt, TimeoutInMinutes: spec.TimeoutInMinutes, CancelTimeoutInMinutes: spec.CancelTimeoutInMinutes,
+		WorkspaceClean: spec.WorkspaceClean, Steps: spec.Steps, Resources: d.Run.Resources, Hook: j.Hook, VM: j.Target.Name}
+	if spec.Deployment != nil {
+		m.Steps, m.Environment = spec.Deployment.Hook(j.Hook).Steps, spec.Deployment.Environment.Name
+		if p := g.phase(j.Stage, j.Phase); p != nil && p.Rollout != nil {
+			m.Application, m.Slot = p.Rollout.Application, p.Rollout.Slot
+		}
+	}
+	if j.Target.Resource != "" {
+		vm, err := s.Environments.VMs.Get(ctx, j.Target.Resource)
+		if err != nil {
+			return nil, err
+		}
+		m.VMAddress = vm.Address
+	}
+	if m.Repositories, err = s.repositories(ctx, d, base+"/"+s.Address.Organization+"/"+proj.Name); err != nil {
+		return nil, err
+	}
+	m.Variables, err = s.jobVariables(ctx, g, j, spec, proj.Name, base)
+	return m, err
+}
+
+func (s *Service) repositories(ctx context.Context, d *Detail, projectURL string) (map[string]Repository, error) {
+	self, err := s.Repos.Repositories.Get(ctx, d.Run.RepoID)
+	if err != nil {
+		return nil, err
+	}
+	list := map[string]Repository{"self": {Name: self.Name, URL: projectURL + "/_git/" + self.Name, Ref: d.Run.Branch, Commit: d.Run.Commit}}
+	for _, res := range d.Plan.Resources.Repositories {
+		name := res.Name
+		if _, short, ok := strings.Cut(name, "/"); ok {
+			name = short
+		}
+		r, err := s.Repos.Find(ctx, d.Run.ProjectID, name)
+		if err != nil {
+			continue // only a step that checks it out needs it; it says so
+		}
+		ref := res.Ref
+		if ref == "" {
+			ref = r.DefaultBranch
+		}
+		commit, err := s.Repos.History.Resolve(ctx, r.ID, ref)
+		if err != nil {
+			continue
+		}
+		list[res.Alias] = Repository{Name: r.Name, URL: projectURL + "/_git/" + r.Name, Ref: ref, Commit: commit}
+	}
+	return list, nil
+}
+
+// jobVariables resolves the variables of a job in the order of precedence: what
+// comes later wins.
+func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipeline.Job, project, base string) ([]Variable, error) {
+	set := &variableSet{index: map[string]int{}}
+	for name, value := range predefined(g.run) {
+		set.put(Variable{Name: name, Value: value, ReadOnly: true})
+	}
+	for name, value := range s.jobPredefined(g, j, spec, project, base) {
+		set.put(Variable{Name: name, Value: value, ReadOnly: true})
+	}
+	p, err := s.Pipelines.Get(ctx, g.run.PipelineID)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range p.Variables {
+		set.put(Variable{Name: name, Value: value})
+	}
+	stage := g.plan.Stage(j.Stage)
+	for _, list := range [][]pipeline.Variable{g.plan.Variables, stage.Variables, spec.Variables} {
+		for _, v := range list {
+			if err := s.addVariable(ctx, g, j, spec, set, v); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for name, value := range g.run.Variables {
+		set.put(Variable{Name: name, Value: value})
+	}
+	for name, value := range j.Leg {
+		set.put(Variable{Name: name, Value: value})
+	}
+	return set.list, nil
+}
+
+type variableSet struct {
+	list  []Variable
+	index map[string]int
+}
+
+func (v *variableSet) put(x Variable) {
+	if at, ok := v.index[strings.ToLower(x.Name)]; ok {
+		v.list[at] = x
+		return
+	}
+	v.index[strings.ToLower(x.Name)] = len(v.list)
+	v.list = append(v.list, x)
+}
+
+func (v *variableSet) lookup(name string) (string, bool) {
+	at, ok := v.index[strings.ToLower(name)]
+	if !ok {
+		return "", false
+	}
+	return v.list[at].Value, true
+}
+
+func (s *Service) addVariable(ctx context.Context, g *graph, j *Job, spec *pipeline.Job, set *variableSet, v pipeline.Variable) error {
+	if v.Group != "" {
+		values, err := s.VariableGroups.Resolve(identity.With(ctx, identity.System()), g.run.ProjectID, v.Group)
+		if err != nil {
+			return err
+		}
+		for name, value := range values {
+			set.put(Variable{Name: name, Value: value.Text, Secret: value.Secret})
+		}
+		return nil
+	}
+	x := Variable{Name: v.Name, Value: v.Value, ReadOnly: v.ReadOnly}
+	if strings.HasPrefix(v.Value, "$[") {
+		rc := g.jobContext(j.Stage, spec, pipeline.SlotJobVariable)
+		rc.Variables = set.lookup
+		rc.Counter = func(prefix string, seed int) int {
+			n, err := s.counter(ctx, g.run, prefix, seed)
+			if err != nil {
+				return seed
+			}
+			return n
+		}
+		var err error
+		if x.Value, err = pipeline.EvaluateExpression(v.Value, rc); err != nil {
+			return fmt.Errorf("%s:%d:%d: variable %s: %w", v.Origin.File, v.Origin.Line, v.Origin.Column, v.Name, err)
+		}
+		// A value made from a secret is one.
+		for _, other := range set.list {
+			if other.Secret && len(other.Value) > 0 && strings.Contains(x.Value, other.Value) {
+				x.Secret = true
+			}
+		}
+	}
+	set.put(x)
+	return nil
+}
+
+// counter is evaluated once per run and prefix: another job, or a further
+// attempt, sees the same number.
+func (s *Service) counter(ctx context.Context, r *Run, prefix string, seed int) (int, error) {
+	key := "counter/" + r.PipelineID + "/" + prefix
+	var n int
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		fresh, err := s.Runs.Get(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		if known, ok := fresh.Counters[key]; ok {
+			n = known
+			return nil
+		}
+		if n, err = s.Tx.Next(ctx, key); err != nil {
+			return err
+		}
+		n += seed - 1
+		if fresh.Counters == nil {
+			fresh.Counters = map[string]int{}
+		}
+		fresh.Counters[key] = n
+		return s.Runs.Save(ctx, fresh)
+	})
+	return n, err
+}
+
+// jobPredefined are the predefined variables that differ from job to job.
+func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, base string) map[string]string {
+	collection := base + "/" + s.Address.Organization + "/"
+	v := map[string]string{
+		"System.TeamProject": project, "System.CollectionUri": collection, "System.TeamFoundationCollectionUri": collection,
+		"System.TeamFoundationServerUri": collection, "System.TaskDefinitionsUri": collection, "System.CollectionId": id.From("collection", base),
+		"System.StageName": j.Stage, "System.StageDisplayName": stageTitle(g, j.Stage), "System.StageAttempt": strconv.Itoa(j.Attempt),
+		"System.PhaseName": j.Phase, "System.PhaseDisplayName": spec.DisplayName, "System.PhaseAttempt": strconv.Itoa(j.Attempt),
+		"System.JobName": j.Name, "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(j.Attempt),
+		"System.JobIdentifier": strings.Join([]string{j.Stage, j.Phase, j.Name}, "."), "System.JobId": j.ID,
+		"System.PlanId": id.From("plan", j.RunID), "System.TimelineId": id.From("timeline", j.RunID),
+		"System.TotalJobsInPhase":   strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1)),
+		"System.JobPositionInPhase": "1", "System.JobParallelismTag": "Private", "System.Culture": "en-US", "System.EnableAccessToken": "SecretVariable",
+	}
+	if spec.Deployment == nil {
+		return v
+	}
+	v["Environment.Name"] = spec.Deployment.Environment.Name
+	v["Strategy.Name"], v["Strategy.CycleName"] = spec.Deployment.Strategy, deployment.CycleName(j.Hook)
+	if j.Target.Name != "" {
+		v["Environment.ResourceName"], v["Environment.ResourceId"] = j.Target.Name, j.Target.Resource
+	}
+	if j.Increment > 0 {
+		v["strategy.increment"] = strconv.Itoa(j.Increment)
+	}
+	return v
+}
+
+func stageTitle(g *graph, name string) string {
+	if s := g.stage(name); s != nil {
+		return s.DisplayName
+	}
+	return name
+}
+
+// ForAgent returns the job an agent holds; report functions begin with it.
+func (s *Service) ForAgent(ctx context.Context, agentID, jobID string, fence int) (*agentpool.Request, error) {
+	return s.Pools.Hold(ctx, agentID, jobID, fence)
+}
+
+// Held lists the jobs an agent holds, so that one that comes back knows which
+// of its jobs are still its own.
+func (s *Service) Held(ctx context.Context, agentID string) ([]*agentpool.Request, error) {
+	return s.Pools.Requests.Find(ctx, store.Where("agent_id", agentID).And("state", string(agentpool.Assigned)))
+}

@@ -1,0 +1,219 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/outbox"
+	"penstock.dev/penstock/internal/base/store"
+	"penstock.dev/penstock/internal/domain/agentpool"
+	"penstock.dev/penstock/internal/domain/identity"
+)
+
+func logID(jobID string, step int) string { return fmt.Sprintf("%s/%d", jobID, step) }
+
+// StepReport is what an agent tells of one step.
+type StepReport struct {
+	Order       int      `json:"order"`
+	DisplayName string   `json:"displayName,omitempty"`
+	State       State    `json:"state"`
+	Result      Result   `json:"result,omitempty"`
+	Attempt     int      `json:"attempt,omitempty"`
+	Errors      []string `json:"errors,omitempty"`
+	Warnings    []string `json:"warnings,omitempty"`
+	Percent     int      `json:"percent,omitempty"`
+}
+
+// MaxIssues bounds the errors, and the warnings, kept per step; the log has all.
+const MaxIssues = 50
+
+// ReportSteps updates the timeline of a job.
+func (s *Service) ReportSteps(ctx context.Context, agentID, jobID string, fence int, reports []StepReport) error {
+	var runID string
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.Pools.Hold(ctx, agentID, jobID, fence); err != nil {
+			return err
+		}
+		j, err := s.Jobs.Get(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		runID = j.RunID
+		for _, r := range reports {
+			s.applyReport(j, r)
+		}
+		return s.Jobs.Save(ctx, j)
+	})
+	if err == nil {
+		s.Hub.Publish("run/" + runID)
+	}
+	return err
+}
+
+func (s *Service) applyReport(j *Job, r StepReport) {
+	for i := range j.Steps {
+		st := &j.Steps[i]
+		if st.Order != r.Order {
+			continue
+		}
+		// A retried report may come late; a step never goes back.
+		if Moves.Check("step", st.State, r.State) != nil {
+			return
+		}
+		if st.State == Pending {
+			st.Started = s.Clock.Now()
+		}
+		if r.State == Completed && st.State != Completed {
+			st.Finished = s.Clock.Now()
+			if r.Result == Skipped {
+				st.Started = st.Finished
+			}
+		}
+		st.State, st.Result, st.Percent = r.State, r.Result, r.Percent
+		if r.DisplayName != "" {
+			st.DisplayName = r.DisplayName
+		}
+		st.Attempt = max(st.Attempt, r.Attempt)
+		st.Errors, st.Warnings = bounded(r.Errors), bounded(r.Warnings)
+		return
+	}
+}
+
+func bounded(list []string) []string { return list[:min(len(list), MaxIssues)] }
+
+// AppendLog stores bytes of a step's log at an offset; repeating a chunk is
+// harmless. It returns where the log ends now.
+func (s *Service) AppendLog(ctx context.Context, agentID, jobID string, fence, step int, offset int64, data []byte) (int64, error) {
+	if _, err := s.Pools.Hold(ctx, agentID, jobID, fence); err != nil {
+		return 0, err
+	}
+	end, _, err := s.Logs.Append(ctx, logID(jobID, step), offset, data)
+	if err == nil {
+		s.Hub.Publish("log/"+jobID, "log/"+logID(jobID, step))
+	}
+	return end, err
+}
+
+// JobReport is how a job ended.
+type JobReport struct {
+	Result  Result            `json:"result"`
+	Cause   string            `json:"cause,omitempty"` // of the system, not of the user's program
+	Outputs map[string]string `json:"outputs,omitempty"`
+	Number  string            `json:"number,omitempty"` // build.updatebuildnumber
+}
+
+// CompleteJob ends a job as its agent says. Saying the same twice is harmless.
+func (s *Service) CompleteJob(ctx context.Context, agentID, jobID string, fence int, rep JobReport) error {
+	switch rep.Result {
+	case Succeeded, SucceededWithIssues, Failed, Canceled, Skipped, Abandoned:
+	default:
+		return fault.New(fault.Invalid, "unknown-result", "no result %q", rep.Result)
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		req, err := s.Pools.Hold(ctx, agentID, jobID, fence)
+		if err != nil {
+			if req != nil && req.State == agentpool.Completed && req.AgentID == agentID && req.Fence == fence {
+				return nil
+			}
+			return err
+		}
+		if rep.Number != "" {
+			if err := s.renumber(ctx, req.RunID, rep.Number); err != nil {
+				return err
+			}
+		}
+		return s.endJob(ctx, jobID, req, rep.Result, rep.Cause, rep.Outputs)
+	})
+}
+
+func (s *Service) renumber(ctx context.Context, runID, number string) error {
+	if len(number) > 255 || strings.ContainsAny(number, "\"/\\:<>|?*\r\n") {
+		return nil // the agent has warned already; the number stays
+	}
+	r, err := s.Runs.Get(ctx, runID)
+	if err != nil {
+		return err
+	}
+	r.Number = number
+	return s.Runs.Save(ctx, r)
+}
+
+// endJob completes a job with its request and lets its run go on. It runs in
+// the transaction of ctx.
+func (s *Service) endJob(ctx context.Context, jobID string, req *agentpool.Request, result Result, cause string, outputs map[string]string) error {
+	j, err := s.Jobs.Get(ctx, jobID)
+	if err != nil {
+		return err
+	}
+	if req != nil && req.State != agentpool.Completed {
+		if err := s.Pools.Finish(ctx, req); err != nil {
+			return err
+		}
+	}
+	if j.State == Completed {
+		return nil
+	}
+	j.State, j.Result, j.Cause, j.Outputs, j.Finished = Completed, result, cause, outputs, s.Clock.Now()
+	for i := range j.Steps {
+		if st := &j.Steps[i]; st.State != Completed {
+			st.Result = Skipped
+			if st.State == InProgress {
+				st.Result = Canceled
+			}
+			st.State, st.Finished = Completed, j.Finished
+		}
+	}
+	if err := s.Jobs.Save(ctx, j); err != nil {
+		return err
+	}
+	if err := s.revokeJobTokens(ctx, j.ID); err != nil {
+		return err
+	}
+	return s.Tx.Emit(ctx, outbox.New(TopicAdvance, j.RunID, j.RunID))
+}
+
+func (s *Service) revokeJobTokens(ctx context.Context, jobID string) error {
+	tokens, err := s.Identity.Tokens.Find(ctx, store.Where("owner_id", jobID).And("kind", string(identity.JobToken)))
+	if err != nil {
+		return err
+	}
+	for _, t := range tokens {
+		if err := s.Identity.Tokens.Delete(ctx, t.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EndLostJobs fails the jobs whose agents have been silent for too long. It is
+// called every few seconds.
+func (s *Service) EndLostJobs(ctx context.Context) error {
+	lost, err := s.Pools.Lost(ctx)
+	if err != nil {
+		return err
+	}
+	for _, req := range lost {
+		err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+			fresh, err := s.Pools.Requests.Get(ctx, req.ID)
+			if err != nil || fresh.State != agentpool.Assigned || fresh.Lease.After(s.Clock.Now()) {
+				return err
+			}
+			j, err := s.Jobs.Get(ctx, req.ID)
+			if err != nil {
+				return err
+			}
+			result := Failed
+			if fresh.CancelRequested {
+				result = Canceled
+			}
+			return s.endJob(ctx, req.ID, fresh, result,
+				fmt.Sprintf("agent %s was lost: not heard of for %s", j.AgentName, s.Pools.LeaseTTL), nil)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

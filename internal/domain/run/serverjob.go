@@ -1,0 +1,290 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/base/outbox"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/pipeline"
+)
+
+// ServerTask runs one step on the server. It returns lines for the step's log;
+// an error fails the step with its text.
+type ServerTask func(ctx context.Context, call ServerCall) (lines []string, outputs map[string]string, err error)
+
+// ServerCall is what a server task gets to see.
+type ServerCall struct {
+	Run         *Run
+	Job         *Job
+	Environment string // of the deployment job, "" if it is none
+	Inputs      map[string]string
+}
+
+// ServeJob carries a server job as far as it goes: the handler of
+// TopicServerJob. Each call runs at most the steps that need no waiting.
+func (s *Service) ServeJob(ctx context.Context, jobID string) error {
+	for {
+		j, err := s.Jobs.Get(ctx, jobID)
+		if err != nil || j.State == Completed {
+			return err
+		}
+		d, err := s.Load(ctx, j.RunID)
+		if err != nil {
+			return err
+		}
+		done, err := s.serveStep(ctx, d, j)
+		if err != nil || !done {
+			return err
+		}
+	}
+}
+
+// serveStep runs the next step; done is false when the job waits or has ended.
+func (s *Service) serveStep(ctx context.Context, d *Detail, j *Job) (done bool, err error) {
+	steps := d.Plan.Stage(j.Stage).Job(j.Phase).Steps
+	if j.Hook != "" {
+		steps = d.Plan.Stage(j.Stage).Job(j.Phase).Deployment.Hook(j.Hook).Steps
+	}
+	at, result := 0, Succeeded
+	for at < len(j.Steps) && j.Steps[at].State == Completed {
+		result = worst(result, j.Steps[at].Result)
+		at++
+	}
+	if j.CancelRequested || d.Run.CancelRequested && !j.Queued.After(d.Run.CanceledAt) {
+		result, at = Canceled, len(j.Steps)
+	}
+	if at == len(j.Steps) || result == Failed {
+		return false, s.Tx.InTx(ctx, func(ctx context.Context) error { return s.endJob(ctx, j.ID, nil, result, "", nil) })
+	}
+	inputs, err := s.serverInputs(ctx, d, j, steps[at])
+	if err != nil {
+		return true, s.finishServerStep(ctx, j.ID, at, Failed, describe(err))
+	}
+	switch task := strings.ToLower(steps[at].Task); {
+	case steps[at].Disabled:
+		return true, s.finishServerStep(ctx, j.ID, at, Skipped)
+	case task == "manualvalidation":
+		return s.serveValidation(ctx, d, j, at, steps[at], inputs)
+	case task == "delay":
+		return s.serveDelay(ctx, j, at, inputs)
+	default:
+		return true, s.serveTask(ctx, d, j, at, task, inputs)
+	}
+}
+
+func (s *Service) serverInputs(ctx context.Context, d *Detail, j *Job, step pipeline.Step) (map[string]string, error) {
+	m, err := s.message(ctx, d, j)
+	if err != nil {
+		return nil, err
+	}
+	set := variables{}
+	for _, v := range m.Variables {
+		if !v.Secret { // the server's log has no masker: secrets stay unexpanded
+			set.set(v.Name, v.Value)
+		}
+	}
+	inputs := map[string]string{}
+	for k, v := range step.Inputs {
+		inputs[strings.ToLower(k)] = pipeline.ExpandMacros(v, set.lookup)
+	}
+	return inputs, nil
+}
+
+func (s *Service) startServerStep(ctx context.Context, jobID string, at int) error {
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		j, err := s.Jobs.Get(ctx, jobID)
+		if err != nil || j.State == Completed || j.Steps[at].State != Pending {
+			return err
+		}
+		if j.State == Pending {
+			j.State, j.Started, j.AgentName = InProgress, s.Clock.Now(), "server"
+		}
+		j.Steps[at].State, j.Steps[at].Started = InProgress, s.Clock.Now()
+		return s.Jobs.Save(ctx, j)
+	})
+}
+
+func (s *Service) finishServerStep(ctx context.Context, jobID string, at int, result Result, lines ...string) error {
+	var runID string
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		j, err := s.Jobs.Get(ctx, jobID)
+		if err != nil || j.State == Completed {
+			return err
+		}
+		runID = j.RunID
+		st := &j.Steps[at]
+		if st.State == Completed {
+			return nil
+		}
+		if st.Started.IsZero() {
+			st.Started = s.Clock.Now()
+		}
+		st.State, st.Result, st.Finished = Completed, result, s.Clock.Now()
+		if result == Failed {
+			st.Errors = bounded(lines)
+		}
+		return s.Jobs.Save(ctx, j)
+	})
+	if err != nil {
+		return err
+	}
+	if len(lines) > 0 {
+		if err := s.serverLog(ctx, jobID, at, lines); err != nil {
+			return err
+		}
+	}
+	s.Hub.Publish("run/" + runID)
+	return nil
+}
+
+// serverLog writes lines at the end of what the log holds already.
+func (s *Service) serverLog(ctx context.Context, jobID string, at int, lines []string) error {
+	var b strings.Builder
+	for _, l := range lines {
+		b.WriteString(s.Clock.Now().Format("2006-01-02T15:04:05.0000000Z") + " " + l + "\n")
+	}
+	log := logID(jobID, at+1)
+	end, _, err := s.Logs.Append(ctx, log, -1, []byte(b.String()))
+	_ = end
+	return err
+}
+
+func (s *Service) serveTask(ctx context.Context, d *Detail, j *Job, at int, task string, inputs map[string]string) error {
+	run, known := s.ServerTasks[task]
+	if !known {
+		return s.finishServerStep(ctx, j.ID, at, Failed,
+			fmt.Sprintf("##[error]task %s does not run on the server; give the job a pool of agents", d.Plan.Stage(j.Stage).Job(j.Phase).Steps[at].Task))
+	}
+	if err := s.startServerStep(ctx, j.ID, at); err != nil {
+		return err
+	}
+	call := ServerCall{Run: d.Run, Job: j, Inputs: inputs}
+	if dep := d.Plan.Stage(j.Stage).Job(j.Phase).Deployment; dep != nil {
+		call.Environment = dep.Environment.Name
+	}
+	lines, _, err := run(ctx, call)
+	if err != nil {
+		return s.finishServerStep(ctx, j.ID, at, Failed, append(lines, "##[error]"+describe(err))...)
+	}
+	return s.finishServerStep(ctx, j.ID, at, Succeeded, lines...)
+}
+
+func (s *Service) serveDelay(ctx context.Context, j *Job, at int, inputs map[string]string) (bool, error) {
+	minutes, err := strconv.ParseFloat(inputs["delayforminutes"], 64)
+	if err != nil || minutes < 0 {
+		return true, s.finishServerStep(ctx, j.ID, at, Failed, "##[error]delayForMinutes is not a number of minutes: "+inputs["delayforminutes"])
+	}
+	if j.Steps[at].State == Pending {
+		if err := s.startServerStep(ctx, j.ID, at); err != nil {
+			return false, err
+		}
+		due := s.Clock.Now().Add(time.Duration(minutes * float64(time.Minute)))
+		return false, s.Tx.Emit(ctx, outbox.New(TopicServerJob, j.ID, j.ID).At(due))
+	}
+	if s.Clock.Now().Before(j.Steps[at].Started.Add(time.Duration(minutes * float64(time.Minute)))) {
+		return false, nil
+	}
+	return true, s.finishServerStep(ctx, j.ID, at, Succeeded)
+}
+
+// serveValidation asks people, once, and looks at their answer afterwards.
+func (s *Service) serveValidation(ctx context.Context, d *Detail, j *Job, at int, step pipeline.Step, inputs map[string]string) (bool, error) {
+	var approval *environment.Approval
+	var verdict environment.Verdict
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		approval, verdict, err = s.Environments.JobVerdict(ctx, j.ID)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	if approval == nil {
+		return false, s.ask(ctx, d, j, at, step, inputs)
+	}
+	switch verdict.State {
+	case environment.Wait:
+		return false, nil
+	case environment.Pass:
+		return true, s.finishServerStep(ctx, j.ID, at, Succeeded, answers(approval)...)
+	}
+	lines := append(answers(approval), "##[error]"+verdict.Reason)
+	return true, s.finishServerStep(ctx, j.ID, at, Failed, lines...)
+}
+
+func answers(a *environment.Approval) []string {
+	var lines []string
+	for _, v := range a.Votes {
+		line := v.Name + " " + string(v.Decision)
+		if v.Comment != "" {
+			line += ": “" + v.Comment + "”"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func (s *Service) ask(ctx context.Context, d *Detail, j *Job, at int, step pipeline.Step, inputs map[string]string) error {
+	if err := s.startServerStep(ctx, j.ID, at); err != nil {
+		return err
+	}
+	spec := d.Plan.Stage(j.Stage).Job(j.Phase)
+	timeout := time.Duration(step.TimeoutInMinutes) * time.Minute
+	if limit := time.Duration(spec.TimeoutInMinutes) * time.Minute; limit > 0 && (timeout == 0 || limit < timeout) {
+		timeout = limit
+	}
+	a := &environment.Approval{ID: id.From("validation", j.ID, strconv.Itoa(at)), ProjectID: d.Run.ProjectID, RunID: d.Run.ID, Stage: j.Stage,
+		Attempt: j.Attempt, JobID: j.ID, Minimum: 1, RequesterID: d.Run.RequestedByID, Instructions: inputs["instructions"],
+		ResumeOnTimer: strings.EqualFold(inputs["ontimeout"], "resume"),
+		AllowSelf:     !strings.EqualFold(inputs["allowapproverstoapprovetheirownruns"], "false")}
+	for _, name := range strings.FieldsFunc(inputs["approvers"], func(r rune) bool { return r == ',' || r == '\n' || r == ';' }) {
+		if strings.TrimSpace(name) == "" {
+			continue
+		}
+		p, err := s.Environments.Approver(ctx, d.Run.ProjectID, name)
+		if err != nil {
+			return s.finishServerStep(ctx, j.ID, at, Failed, "##[error]"+describe(err))
+		}
+		a.Approvers = append(a.Approvers, p)
+	}
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Environments.Ask(ctx, a, timeout); err != nil {
+			return err
+		}
+		if timeout > 0 {
+			return s.Tx.Emit(ctx, outbox.New(TopicServerJob, j.ID, j.ID).At(a.Expires))
+		}
+		return nil
+	})
+	if fault.Is(err, fault.Conflict) {
+		return nil // asked already
+	}
+	if err == nil {
+		s.Hub.Publish("approvals", "run/"+j.RunID)
+		err = s.serverLog(ctx, j.ID, at, []string{"Waits for " + environment.ApproverNames(a), a.Instructions})
+	}
+	return err
+}
+
+// WakeServerJobs lets the server jobs of a run look at what they wait for. It
+// belongs to TopicAdvance, because an approval knows its run only.
+func (s *Service) WakeServerJobs(ctx context.Context, runID string) error {
+	d, err := s.Load(ctx, runID)
+	if err != nil {
+		return err
+	}
+	for _, j := range d.Jobs {
+		if j.Server && j.Asked && j.State != Completed {
+			if err := s.ServeJob(ctx, j.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
