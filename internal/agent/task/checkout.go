@@ -1,0 +1,163 @@
+package task
+
+import (
+	"context"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+)
+
+func init() {
+	register(&Task{Name: "Checkout", Major: []string{"1"}, Run: checkout})
+}
+
+// checkout brings a repository to the job's folder with real git. Credentials
+// travel in an environment variable, never in the arguments or the
+// configuration, unless persistCredentials asks for the latter.
+func checkout(ctx context.Context, c *Context) error {
+	alias := c.Input("repository")
+	if alias == "" {
+		alias = "self"
+	}
+	if strings.EqualFold(alias, "none") {
+		return nil
+	}
+	repo, ok := c.Job.Repositories[alias]
+	for name, r := range c.Job.Repositories {
+		if strings.EqualFold(name, alias) {
+			repo, ok = r, true
+		}
+	}
+	if !ok {
+		return fault.New(fault.Invalid, "repository-not-available", "checkout: repository %s is not available", alias).
+			Try("declare it under resources: repositories:, and make sure it is on this server")
+	}
+	git, err := find("git", "package git, version 2.39 or newer")
+	if err != nil {
+		return err
+	}
+	dir, err := checkoutDir(c, alias)
+	if err != nil {
+		return err
+	}
+	w := &gitRun{c: c, git: git, dir: dir, auth: "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("job:"+c.Job.AccessToken))}
+	c.Printf("Syncing repository: %s (Git)", repo.Name)
+	if err := w.prepare(ctx, repo.URL); err != nil {
+		return err
+	}
+	fetch := []string{"fetch", "--force", "--no-recurse-submodules", "--progress"}
+	if depth, err := strconv.Atoi(c.Input("fetchDepth")); err == nil && depth > 0 {
+		fetch = append(fetch, "--depth="+strconv.Itoa(depth))
+	}
+	if c.Bool("fetchTags") {
+		fetch = append(fetch, "--tags")
+	} else {
+		fetch = append(fetch, "--no-tags")
+	}
+	if f := c.Input("fetchFilter"); f != "" {
+		fetch = append(fetch, "--filter="+f)
+	}
+	fetch = append(fetch, "origin", "+"+repo.Commit+":refs/remotes/origin/penstock")
+	if err := w.run(ctx, fetch...); err != nil {
+		return err
+	}
+	if err := w.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--force", "--detach", repo.Commit); err != nil {
+		return err
+	}
+	return w.extras(ctx)
+}
+
+func checkoutDir(c *Context, alias string) (string, error) {
+	workspace, _ := c.Lookup("Pipeline.Workspace")
+	sources, _ := c.Lookup("Build.SourcesDirectory")
+	dir := sources
+	if p := c.Input("path"); p != "" {
+		if !filepath.IsLocal(p) {
+			return "", fault.New(fault.Invalid, "path-outside", "checkout: path %q leads outside the workspace", p)
+		}
+		dir = filepath.Join(workspace, p)
+	} else if !strings.EqualFold(alias, "self") {
+		dir = filepath.Join(sources, c.Job.Repositories[alias].Name)
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+type gitRun struct {
+	c              *Context
+	git, dir, auth string
+}
+
+func (w *gitRun) run(ctx context.Context, args ...string) error {
+	w.c.Print("##[command]git " + strings.Join(args, " "))
+	code, err := w.c.Exec(ctx, Command{Path: w.git, Args: args, Dir: w.dir, Env: []string{
+		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_COUNT=2",
+		"GIT_CONFIG_KEY_0=http.extraHeader", "GIT_CONFIG_VALUE_0=" + w.auth,
+		"GIT_CONFIG_KEY_1=safe.directory", "GIT_CONFIG_VALUE_1=*"}})
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return fault.New(fault.Invalid, "git-failed", "Git %s failed with exit code: %d", args[0], code)
+	}
+	return nil
+}
+
+// prepare makes the folder a repository with the right remote, emptying what
+// belongs to another one.
+func (w *gitRun) prepare(ctx context.Context, url string) error {
+	config, err := os.ReadFile(filepath.Join(w.dir, ".git", "config"))
+	if err == nil && strings.Contains(string(config), "url = "+url+"\n") {
+		if err := w.run(ctx, "reset", "--hard", "--quiet"); err == nil {
+			if clean := w.c.Input("clean"); clean == "" || strings.EqualFold(clean, "true") {
+				return w.run(ctx, "clean", "-ffdx", "--quiet")
+			}
+			return nil
+		}
+	}
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(w.dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if err := w.run(ctx, "init", "--quiet"); err != nil {
+		return err
+	}
+	return w.run(ctx, "remote", "add", "origin", url)
+}
+
+func (w *gitRun) extras(ctx context.Context) error {
+	if s := w.c.Input("submodules"); strings.EqualFold(s, "true") || strings.EqualFold(s, "recursive") {
+		args := []string{"submodule", "update", "--init", "--force"}
+		if strings.EqualFold(s, "recursive") {
+			args = append(args, "--recursive")
+		}
+		if err := w.run(ctx, args...); err != nil {
+			return err
+		}
+	}
+	if w.c.Bool("lfs") {
+		if err := w.run(ctx, "lfs", "pull"); err != nil {
+			return err
+		}
+	}
+	if w.c.Bool("persistCredentials") {
+		f, err := os.OpenFile(filepath.Join(w.dir, ".git", "config"), os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString("[http]\n\textraHeader = " + w.auth + "\n")
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		return err
+	}
+	return nil
+}
