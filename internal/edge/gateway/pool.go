@@ -61,6 +61,7 @@ func newPool(name string, now func() time.Time) *pool {
 	}
 	fresh := reuse.Clone()
 	fresh.DisableKeepAlives = true
+	fresh.ReadBufferSize, fresh.WriteBufferSize = 4<<10, 4<<10 // they live for one request
 	return &pool{
 		name: name, now: now, reuse: reuse, fresh: fresh,
 		backends: map[string]*backend{},
