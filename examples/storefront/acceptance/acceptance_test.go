@@ -9,10 +9,11 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
+
+	"storefront.example/internal/reach"
 )
 
-var client = &http.Client{Timeout: 10 * time.Second}
+var client = reach.Client()
 
 // target is the shop under test and the version it must be.
 func target(t *testing.T) (url, version string) {

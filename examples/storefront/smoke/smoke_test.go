@@ -8,10 +8,11 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
+
+	"storefront.example/internal/reach"
 )
 
-var client = &http.Client{Timeout: 10 * time.Second}
+var client = reach.Client()
 
 // ask makes one request and returns its status and body.
 func ask(t *testing.T, method, path, body string) (int, string) {
