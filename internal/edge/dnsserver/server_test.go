@@ -354,3 +354,33 @@ func BenchmarkAnswer(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkUDP asks through sockets; the clients share the cores.
+func BenchmarkUDP(b *testing.B) {
+	s := New(Options{})
+	publish(b, s, snapshot(1, "127.0.0.1"))
+	address, err := s.Listen(b.Context(), "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close(context.Background()) }()
+	packet := query(b, "storefront.localhost.", dns.TypeA)
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		c, err := net.Dial("udp", address)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer func() { _ = c.Close() }()
+		in := make([]byte, 512)
+		for pb.Next() {
+			_, _ = c.Write(packet)
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			if _, err := c.Read(in); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

@@ -213,9 +213,12 @@ func (g *Gateway) cut(ctx context.Context, name string) (int, error) {
 	}
 	n := p.cutAll()
 	g.mu.Unlock()
+	limit := time.NewTimer(5 * cutGrace)
+	defer limit.Stop()
 	select {
 	case <-p.idle():
 	case <-ctx.Done():
+	case <-limit.C: // a handler does not end although its connections are closed
 	}
 	p.closeIdle()
 	return n, nil

@@ -315,6 +315,7 @@ type trackedBody struct {
 	bad  atomic.Bool // the client sent something unreadable
 }
 
+// Read implements io.Reader.
 func (b *trackedBody) Read(p []byte) (int, error) {
 	b.read.Store(true)
 	n, err := b.from.Read(p)
@@ -324,6 +325,7 @@ func (b *trackedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close implements io.Closer.
 func (b *trackedBody) Close() error { return nil }
 
 // fail answers a request that got no answer from a backend.
