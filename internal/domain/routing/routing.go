@@ -11,6 +11,14 @@ type Table struct {
 	Routes     []Route `json:"routes"`
 	Pools      []Pool  `json:"pools"`
 	Fronts     []Front `json:"fronts,omitempty"`
+	// Streams are TCP listeners that are copied to a pool byte by byte.
+	Streams []Stream `json:"streams,omitempty"`
+}
+
+// Stream sends every connection that arrives at an address to a pool.
+type Stream struct {
+	Listen string `json:"listen"` // host:port of the gateway
+	Pool   string `json:"pool"`   // Pool.Name
 }
 
 // Route sends requests for a host and a path prefix to a pool. The longest

@@ -1,0 +1,3 @@
+module storefront.example
+
+go 1.26
