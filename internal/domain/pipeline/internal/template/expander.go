@@ -14,7 +14,7 @@ const (
 	MaxFiles  = 100
 	MaxCalls  = 100       // nested template calls
 	maxBytes  = 20 << 20  // of the expanded tree
-	maxSteps  = 2_000_000 // nodes and expressions visited, also those that leave nothing behind
+	maxSteps  = 1_000_000 // nodes and expressions visited, also those that leave nothing behind
 	nodeBytes = 40        // what a node costs besides its text
 )
 
@@ -171,7 +171,7 @@ func (x *Expander) spend(at *syntax.Node, size int) bool {
 	switch {
 	case x.halted:
 	case x.steps > maxSteps:
-		x.halt(at, "expansion-steps", "the pipeline takes too many steps to expand", "at most 2000000 steps")
+		x.halt(at, "expansion-steps", "the pipeline takes too many steps to expand", "at most 1000000 steps")
 	case x.bytes > maxBytes:
 		x.halt(at, "expansion-memory", "the expanded pipeline is too large", "at most 20 MB")
 	case x.steps%1024 == 0 && x.ctx.Err() != nil:
