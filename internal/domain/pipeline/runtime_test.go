@@ -152,7 +152,7 @@ func TestFormatRunNumber(t *testing.T) {
 		Rev:    func(prefix string) int { return len(prefix) },
 	}
 	for format, want := range map[string]string{
-		"": "20260304.9", "1.0.$(Rev:r)": "1.0.4", "$(Date:yyyyMMdd)$(Rev:.r)": "error", "$(Rev:rrr)-x": "002-x", "pr-$(Date:yyyy-MM-dd).$(Rev:rr)": "pr-2026-03-04.14",
+		"": "20260304.9", "1.0.$(Rev:r)": "1.0.4", "$(Date:yyyyMMdd)$(Rev:.r)": "20260304.8", "$(Rev:)": "error", "$(Rev:x)": "error", "a$(Rev:r)-$(Rev:rr)": "a2-02", "$(Rev:rrr)-x": "002-x", "pr-$(Date:yyyy-MM-dd).$(Rev:rr)": "pr-2026-03-04.14",
 		"$(DayOfYear) $(DayOfMonth) $(Hours) $(Minutes) $(Seconds) $(Month) $(Year:yy) $(Year:yyyy)": "63 4 15 6 7 3 26 2026", "$(SourceBranchName)_$(BuildID)": "a_b_77",
 		"$(Build.SourceBranchName)": "a_b", "$(v)": "1.2", "$(BuildDefinitionName)": "ci", "$(unknown)": "$(unknown)", "a:b": "error", "a.": "error", "$(Date:'x)": "error",
 		strings.Repeat("x", 300): "error", "$(date:HHmm)": "1506", " $(none": "$(none",

@@ -38,7 +38,7 @@ type Expander struct {
 	files  map[string]*syntax.File
 	order  []*syntax.File
 	parsed map[string]parsed
-	names  map[string]bool // repository aliases, lower case
+	names  map[string]string // repository aliases as declared, by lower case
 	decls  map[*syntax.File]declared
 	bytes  int
 	steps  int
@@ -63,7 +63,7 @@ type Result struct {
 func Expand(ctx context.Context, file string, opt Options) (Result, error) {
 	x := &Expander{
 		ctx: ctx, opt: opt, report: opt.Report, files: map[string]*syntax.File{},
-		parsed: map[string]parsed{}, names: map[string]bool{}, decls: map[*syntax.File]declared{},
+		parsed: map[string]parsed{}, names: map[string]string{}, decls: map[*syntax.File]declared{},
 	}
 	res := x.expandRoot(strings.TrimPrefix(strings.ReplaceAll(file, `\`, "/"), "/"))
 	res.Files = x.order

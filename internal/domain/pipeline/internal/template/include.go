@@ -17,7 +17,7 @@ func (x *Expander) noteResources(n *syntax.Node, s *scope) {
 	containers := []expression.Pair{}
 	for _, item := range list(n.Get("repositories")) {
 		if alias := item.Get("repository"); alias != nil {
-			x.names[strings.ToLower(alias.Text)] = true
+			x.names[strings.ToLower(alias.Text)] = alias.Text
 			repositories = append(repositories, expression.Pair{Key: alias.Text, Value: valueOf(item)})
 		}
 	}
@@ -145,10 +145,11 @@ func (x *Expander) resolve(ref *syntax.Node) (repository, file string, ok bool) 
 		if !strings.EqualFold(alias, repository) {
 			rooted = true // a path in another repository begins at its top
 		}
-		repository = alias
-		if strings.EqualFold(alias, "self") {
+		declared, known := x.names[strings.ToLower(alias)]
+		switch repository = declared; {
+		case strings.EqualFold(alias, "self"):
 			repository = "self"
-		} else if !x.names[strings.ToLower(alias)] {
+		case !known:
 			x.unknownRepository(ref, alias)
 			return "", "", false
 		}
@@ -166,7 +167,7 @@ func (x *Expander) resolve(ref *syntax.Node) (repository, file string, ok bool) 
 
 func (x *Expander) unknownRepository(ref *syntax.Node, alias string) {
 	names := []string{"self"}
-	for name := range x.names {
+	for _, name := range x.names {
 		names = append(names, name)
 	}
 	p := x.report.Error(ref, "unknown-repository", "no repository resource has the alias %s", alias).Got("%s", alias)
