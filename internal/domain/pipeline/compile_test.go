@@ -126,7 +126,7 @@ func TestPlanSurvivesJSON(t *testing.T) {
 
 func TestDiagnosticString(t *testing.T) {
 	_, diags := compile(t, "steps:\n- scrpt: x\n")
-	if len(diags) != 1 || diags[0].String() != "p.yml:2:3: error missing-key: this step does nothing" {
+	if len(diags) != 1 || diags[0].String() != "p.yml:2:3: error unknown-key: a step has no key `scrpt`" {
 		t.Error(diags)
 	}
 }

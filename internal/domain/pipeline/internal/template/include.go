@@ -158,7 +158,7 @@ func (x *Expander) resolve(ref *syntax.Node) (repository, file string, ok bool) 
 		text = path.Join(path.Dir(ref.File.Path), text)
 	}
 	file = strings.TrimPrefix(path.Clean("/"+strings.TrimPrefix(text, "/")), "/")
-	if !rooted && strings.HasPrefix(path.Clean(text), "../") || file == "" {
+	if clean := path.Clean(strings.TrimPrefix(text, "/")); clean == ".." || strings.HasPrefix(clean, "../") || file == "" {
 		x.report.Error(ref, "template-path", "the path leaves the repository").Got("%s", ref.Text)
 		return "", "", false
 	}
