@@ -124,6 +124,26 @@ func TestPlanSurvivesJSON(t *testing.T) {
 	}
 }
 
+// TestRepeatable: the same input gives the same plan, to the byte.
+func TestRepeatable(t *testing.T) {
+	src := files{"p.yml": []byte("steps:\n- ${{ each v in variables }}:\n  - script: ${{ v.key }}\n- script: ${{ convertToJson(variables) }}\n")}
+	in := pipeline.Input{File: "p.yml", Variables: map[string]string{"b": "1", "A": "2", "c": "3", "d": "4"}}
+	first := ""
+	for range 20 {
+		plan, _, err := pipeline.Compile(context.Background(), src, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, _ := json.Marshal(plan)
+		if first == "" {
+			first = string(data)
+		}
+		if first != string(data) {
+			t.Fatalf("%s\n%s", first, data)
+		}
+	}
+}
+
 func TestDiagnosticString(t *testing.T) {
 	_, diags := compile(t, "steps:\n- scrpt: x\n")
 	if len(diags) != 1 || diags[0].String() != "p.yml:2:3: error unknown-key: a step has no key `scrpt`" {

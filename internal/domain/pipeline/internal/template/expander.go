@@ -2,6 +2,8 @@ package template
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -87,8 +89,8 @@ func (x *Expander) expandRoot(path string) (res Result) {
 	params := x.bindRoot(decl)
 	res.Parameters = params.list
 	vars := newVariables(nil)
-	for name, value := range x.opt.Variables {
-		vars.set(name, value)
+	for _, name := range slices.Sorted(maps.Keys(x.opt.Variables)) { // in order, so that loops over variables are repeatable
+		vars.set(name, x.opt.Variables[name])
 	}
 	s := &scope{params: params, vars: newVariables(vars)}
 	if x.opt.Head {

@@ -1,7 +1,9 @@
 package template
 
 import (
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
@@ -166,10 +168,7 @@ func (x *Expander) resolve(ref *syntax.Node) (repository, file string, ok bool) 
 }
 
 func (x *Expander) unknownRepository(ref *syntax.Node, alias string) {
-	names := []string{"self"}
-	for _, name := range x.names {
-		names = append(names, name)
-	}
+	names := append([]string{"self"}, slices.Sorted(maps.Values(x.names))...)
 	p := x.report.Error(ref, "unknown-repository", "no repository resource has the alias %s", alias).Got("%s", alias)
 	if near := syntax.Nearest(alias, names); near != "" {
 		p.Try("write @%s", near)
