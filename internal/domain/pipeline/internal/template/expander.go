@@ -69,6 +69,9 @@ func Expand(ctx context.Context, file string, opt Options) (Result, error) {
 	}
 	res := x.expandRoot(strings.TrimPrefix(strings.ReplaceAll(file, `\`, "/"), "/"))
 	res.Files = x.order
+	if x.halted {
+		res.Root = nil // half a tree would only give mistakes that are not there
+	}
 	if x.err == nil {
 		x.err = ctx.Err()
 	}
