@@ -216,9 +216,31 @@ func (d *decoder) checkRuntime(n *syntax.Node, text string, slot RuntimeSlot) {
 	p := d.report.Error(n, "expression-syntax", "%s", err.Error())
 	if e, ok := err.(*expression.Error); ok {
 		p.Code, p.Message, p.Expected, p.Found, p.Do = e.Code, e.Message, e.Expected, e.Found, e.Do
-		line := n.File.Line(n.Line)
-		if at := strings.Index(line, body); at >= 0 && e.Offset <= len(body) {
-			p.Pos.Column, p.Length = len([]rune(line[:at]+body[:e.Offset]))+1, e.Length
+		if pos, ok := within(n, body, e); ok {
+			p.Pos, p.Length = pos, e.Length
 		}
 	}
+}
+
+// within finds the source position of a mistake inside a scalar. A block's text
+// is not its source, so there the first line with the token has to do.
+func within(n *syntax.Node, body string, e *expression.Error) (syntax.Pos, bool) {
+	pos := n.Pos
+	if e.Offset < 0 || e.Offset+e.Length > len(body) {
+		return pos, false
+	}
+	line := n.File.Line(n.Line)
+	if at := strings.Index(line, body); at >= 0 {
+		pos.Column = len([]rune(line[:at]+body[:e.Offset])) + 1
+		return pos, true
+	}
+	token := body[e.Offset : e.Offset+e.Length]
+	for pos.Line = n.Line + 1; n.Block && pos.Line <= n.Line+strings.Count(body, "\n")+1; pos.Line++ {
+		line = n.File.Line(pos.Line)
+		if at := strings.Index(line, token); at >= 0 {
+			pos.Column = len([]rune(line[:at])) + 1
+			return pos, true
+		}
+	}
+	return pos, false
 }

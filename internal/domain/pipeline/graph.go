@@ -57,10 +57,11 @@ func (g *graph) check() [][]string {
 		for j, dep := range n.deps {
 			k, ok := g.index[strings.ToLower(dep)]
 			switch {
+			case !ok && g.d.report.Full():
 			case !ok:
 				p := g.d.report.Error(n.at[j], "unknown-dependency", "%s %s depends on unknown %s %s", g.noun, n.name, g.noun, dep).
-					Want("%s", strings.Join(all, ", ")).Got("%s", dep)
-				if near := syntax.Nearest(dep, all); near != "" {
+					Want("%s", strings.Join(all[:min(len(all), 20)], ", ")).Got("%s", dep)
+				if near := syntax.Nearest(dep, all[:min(len(all), maxJobsPerStage)]); near != "" {
 					p.Try("write %s", near)
 				}
 			case k == i:

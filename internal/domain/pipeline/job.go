@@ -30,7 +30,12 @@ func (d *decoder) jobs(n *syntax.Node, pool Pool) []Job {
 	out := []Job{}
 	u := &names{d: d, noun: "job", taken: map[string]bool{}}
 	g := &graph{d: d, noun: "job"}
-	for _, item := range d.list(n, "`jobs`") {
+	items := d.list(n, "`jobs`")
+	if len(items) > maxJobsPerStage {
+		d.report.Error(items[maxJobsPerStage], "too-many-jobs", "the stage has too many jobs").Want("at most %d jobs", maxJobsPerStage).Got("%d jobs", len(items))
+		items = items[:maxJobsPerStage]
+	}
+	for _, item := range items {
 		job, dependsOn, ok := d.job(item, u, pool)
 		if !ok {
 			continue
@@ -77,7 +82,7 @@ func (d *decoder) job(item *syntax.Node, u *names, pool Pool) (job Job, dependsO
 	job.Condition = d.condition(f, SlotJobCondition)
 	if kind == "deployment" {
 		d.jobProperties(&job, f, pool)
-		job.Deployment = d.deployment(f)
+		job.Deployment = d.deployment(f, job.Pool.Server)
 		return job, dependsOn, true
 	}
 	d.jobBody(&job, f, pool)

@@ -23,6 +23,12 @@ type NumberTokens struct {
 // revMark stands for the revision until the rest of the number is known.
 const revMark = "\x00"
 
+// revision is one $(Rev:…): text in front of the number, and its digits.
+type revision struct {
+	lead  string
+	width int
+}
+
 // FormatRunNumber makes the number of a run; "" is the default format.
 func FormatRunNumber(format string, t NumberTokens) (string, error) {
 	if strings.TrimSpace(format) == "" {
@@ -33,13 +39,14 @@ func FormatRunNumber(format string, t NumberTokens) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if n.width > 0 {
-		prefix := strings.ReplaceAll(text, revMark, "")
-		revision := 1
+	if len(n.revisions) > 0 {
+		number := 1
 		if t.Rev != nil {
-			revision = t.Rev(prefix)
+			number = t.Rev(strings.ReplaceAll(text, revMark, ""))
 		}
-		text = strings.ReplaceAll(text, revMark, fmt.Sprintf("%0*d", n.width, revision))
+		for _, r := range n.revisions {
+			text = strings.Replace(text, revMark, fmt.Sprintf("%s%0*d", r.lead, r.width, number), 1)
+		}
 	}
 	text = strings.TrimSpace(text)
 	switch {
@@ -58,8 +65,8 @@ func FormatRunNumber(format string, t NumberTokens) (string, error) {
 const illegalInNumber = `"/\:<>'|?@*`
 
 type numberWriter struct {
-	tokens NumberTokens
-	width  int // digits of the revision; 0: none in the format
+	tokens    NumberTokens
+	revisions []revision
 }
 
 func (n *numberWriter) write(format string) (string, error) {
@@ -105,10 +112,12 @@ func (n *numberWriter) token(token string) (string, bool, error) {
 		}
 		return text, true, nil
 	case "rev":
-		if spec == "" || strings.Trim(spec, "rR") != "" || len(spec) > 10 {
-			return "", false, fault.New(fault.Invalid, "run-number", "$(%s) is not a revision", token).Want("$(Rev:r), $(Rev:rr), …")
+		lead := strings.TrimRight(spec, "rR")
+		width := len(spec) - len(lead)
+		if width == 0 || width > 10 {
+			return "", false, fault.New(fault.Invalid, "run-number", "$(%s) is not a revision", token).Want("$(Rev:r), $(Rev:rr), $(Rev:.r), …")
 		}
-		n.width = max(n.width, len(spec))
+		n.revisions = append(n.revisions, revision{lead, width})
 		return revMark, true, nil
 	case "year":
 		if len(spec) == 2 {

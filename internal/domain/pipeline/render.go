@@ -42,10 +42,18 @@ func Render(w io.Writer, diags []Diagnostic) {
 	_, _ = io.WriteString(w, b.String())
 }
 
-// chainText names the calls that led to a place, the nearest first.
+// chainText names the calls that led to a place, the nearest first. Of a long
+// chain, as a template gives that calls itself, it names both ends.
 func chainText(chain []Location) string {
+	const shown = 6
 	var parts []string
-	for _, l := range chain {
+	for i, l := range chain {
+		if i == shown-1 && len(chain) > shown {
+			parts = append(parts, fmt.Sprintf("… %d more …", len(chain)-shown))
+		}
+		if i >= shown-1 && i < len(chain)-1 && len(chain) > shown {
+			continue
+		}
 		parts = append(parts, fmt.Sprintf("%s:%d:%d", l.File, l.Line, l.Column))
 	}
 	return strings.Join(parts, " ← ")

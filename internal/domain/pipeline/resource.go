@@ -138,7 +138,7 @@ var jobContainerShape = syntax.Shape{Noun: "a container", Open: true, Keys: appe
 
 // container reads a job's `container`: an alias, an image, or a mapping.
 func (d *decoder) container(n *syntax.Node, job string) *Container {
-	if n == nil || n.IsEmpty() || n.Bad {
+	if n == nil || n.Bad || n.Kind == syntax.Scalar && n.Text == "" {
 		return nil
 	}
 	if n.Kind == syntax.Scalar {

@@ -51,7 +51,6 @@ func (d *decoder) plan(root *syntax.Node) *Plan {
 	pool := d.pool(f.Get("pool"), Pool{})
 	p.Stages = d.body(f, root, pool)
 	p.Resources.Containers = d.containers
-	d.checkStages(p.Stages)
 	return p
 }
 

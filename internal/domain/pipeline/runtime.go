@@ -3,6 +3,8 @@ package pipeline
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,8 +161,8 @@ func (rc RuntimeContext) env() expression.Env {
 	if rc.Slot != SlotStepCondition {
 		env.Contexts["dependencies"] = dependencyMap(rc.Dependencies)
 		var stages []expression.Pair
-		for name, jobs := range rc.StageDependencies {
-			stages = append(stages, expression.Pair{Key: name, Value: dependencyMap(jobs)})
+		for _, name := range sortedKeys(rc.StageDependencies) {
+			stages = append(stages, expression.Pair{Key: name, Value: dependencyMap(rc.StageDependencies[name])})
 		}
 		env.Contexts["stagedependencies"] = expression.NewMap(stages...)
 	}
@@ -208,10 +210,11 @@ func (rc RuntimeContext) counter(args []expression.Value) (expression.Value, err
 
 func dependencyMap(deps map[string]Dependency) expression.Value {
 	var out []expression.Pair
-	for name, dep := range deps {
+	for _, name := range sortedKeys(deps) {
+		dep := deps[name]
 		var outputs []expression.Pair
-		for key, value := range dep.Outputs {
-			outputs = append(outputs, expression.Pair{Key: key, Value: value})
+		for _, key := range sortedKeys(dep.Outputs) {
+			outputs = append(outputs, expression.Pair{Key: key, Value: dep.Outputs[key]})
 		}
 		out = append(out, expression.Pair{Key: name, Value: expression.NewMap(
 			expression.Pair{Key: "result", Value: string(dep.Result)},
@@ -219,6 +222,9 @@ func dependencyMap(deps map[string]Dependency) expression.Value {
 	}
 	return expression.NewMap(out...)
 }
+
+// sortedKeys makes what an expression lists the same every time.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func anyValue(v any) expression.Value {
 	switch v := v.(type) {
@@ -237,8 +243,8 @@ func anyValue(v any) expression.Value {
 		return expression.NewList(items...)
 	case map[string]any:
 		var pairs []expression.Pair
-		for key, value := range v {
-			pairs = append(pairs, expression.Pair{Key: key, Value: anyValue(value)})
+		for _, key := range sortedKeys(v) {
+			pairs = append(pairs, expression.Pair{Key: key, Value: anyValue(v[key])})
 		}
 		return expression.NewMap(pairs...)
 	default:

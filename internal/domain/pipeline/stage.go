@@ -26,6 +26,7 @@ type names struct {
 	d     *decoder
 	noun  string // "stage" or "job"
 	taken map[string]bool
+	made  map[string]int // how often a name was made, by its base
 }
 
 // claim checks a written name, or makes one when there is none.
@@ -34,8 +35,12 @@ func (u *names) claim(n *syntax.Node, at *syntax.Node) string {
 	if name == "" {
 		base := strings.ToUpper(u.noun[:1]) + u.noun[1:]
 		name = base
-		for i := 1; u.taken[strings.ToLower(name)]; i++ {
-			name = fmt.Sprintf("%s%d", base, i)
+		if u.made == nil {
+			u.made = map[string]int{}
+		}
+		for u.taken[strings.ToLower(name)] {
+			u.made[base]++
+			name = fmt.Sprintf("%s%d", base, u.made[base])
 		}
 		u.taken[strings.ToLower(name)] = true
 		return name
@@ -116,19 +121,6 @@ func (d *decoder) stage(s *Stage, f syntax.Fields, pool Pool) {
 	s.Unskippable = !d.boolean(f, "isSkippable", true)
 	s.Variables = d.variables(f.Get("variables"), SlotStageVariable)
 	s.Jobs = d.jobs(f.Get("jobs"), d.pool(f.Get("pool"), pool))
-}
-
-// checkStages looks at what only the finished stages show.
-func (d *decoder) checkStages(stages []Stage) {
-	for _, s := range stages {
-		if len(s.Jobs) > maxJobsPerStage {
-			at := s.Jobs[maxJobsPerStage].Origin
-			d.report.Add(&syntax.Problem{
-				Code: "too-many-jobs", Message: "stage " + s.Name + " has too many jobs", Expected: "at most 256 jobs", Found: fmt.Sprintf("%d jobs", len(s.Jobs)),
-				Pos: syntax.Pos{File: &syntax.File{Path: at.File}, Line: at.Line, Column: at.Column}, Where: "stage " + s.Name,
-			})
-		}
-	}
 }
 
 var poolShape = syntax.Shape{Noun: "a pool", Keys: []string{"name", "demands", "vmImage"}, Open: true}

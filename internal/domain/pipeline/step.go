@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
@@ -123,14 +124,27 @@ func (d *decoder) stepKind(item *syntax.Node) (stepKind, bool) {
 			return k, true
 		}
 	}
-	p := d.report.Error(item, "missing-key", "this step does nothing").Want("%s", strings.Join(kindKeys(), ", "))
 	for _, pair := range item.Pairs {
-		if near := syntax.Nearest(pair.Key.Text, kindKeys()); near != "" {
-			p.Got("%s", pair.Key.Text).Try("write %s", near)
-			break
+		if knownStepKey(pair.Key.Text) || pair.Key.Bad {
+			continue
 		}
+		p := d.report.Error(pair.Key, "unknown-key", "a step has no key `%s`", pair.Key.Text).Want("%s", strings.Join(kindKeys(), ", ")).Got("%s", pair.Key.Text)
+		if near := syntax.Nearest(pair.Key.Text, kindKeys()); near != "" {
+			p.Try("write %s", near)
+		}
+		return stepKind{}, false
 	}
+	d.report.Error(item, "missing-key", "this step does nothing").Want("%s", strings.Join(kindKeys(), ", "))
 	return stepKind{}, false
+}
+
+// knownStepKey reports whether any kind of step has the key.
+func knownStepKey(key string) bool {
+	same := func(k string) bool { return strings.EqualFold(k, key) }
+	if slices.ContainsFunc(commonKeys, same) {
+		return true
+	}
+	return slices.ContainsFunc(stepKinds, func(k stepKind) bool { return slices.ContainsFunc(k.own, same) })
 }
 
 var stepNameForm = regexp.MustCompile(`^[-_A-Za-z0-9]+$`)

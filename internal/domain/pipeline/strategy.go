@@ -110,7 +110,7 @@ func moved(n, at *syntax.Node) *syntax.Node {
 }
 
 // deployment reads environment and strategy of a deployment job.
-func (d *decoder) deployment(f syntax.Fields) *Deployment {
+func (d *decoder) deployment(f syntax.Fields, server bool) *Deployment {
 	out := &Deployment{Hooks: []Hook{}}
 	out.Environment = d.environment(f.Get("environment"))
 	n := f.Get("strategy")
@@ -136,7 +136,7 @@ func (d *decoder) deployment(f syntax.Fields) *Deployment {
 				continue
 			}
 			out.Strategy = kind
-			d.hooks(out, s.Get(kind))
+			d.hooks(out, s.Get(kind), server)
 		}
 	}
 	if found == 0 {
@@ -175,7 +175,7 @@ func (d *decoder) environment(n *syntax.Node) (e Environment) {
 }
 
 // hooks reads the lifecycle hooks in the order they run.
-func (d *decoder) hooks(out *Deployment, n *syntax.Node) {
+func (d *decoder) hooks(out *Deployment, n *syntax.Node, server bool) {
 	shape := syntax.Shape{Noun: out.Strategy, Keys: hookKeys}
 	switch out.Strategy {
 	case Rolling:
@@ -189,12 +189,12 @@ func (d *decoder) hooks(out *Deployment, n *syntax.Node) {
 	}
 	d.pace(out, f)
 	for _, key := range hookKeys[:4] {
-		d.hook(out, key, f.Get(key))
+		d.hook(out, key, f.Get(key), server)
 	}
 	if on := f.Get("on"); on != nil && !on.IsEmpty() {
 		if inner, ok := syntax.ReadFields(d.report, on, onShape); ok {
-			d.hook(out, HookOnSuccess, inner.Get("success"))
-			d.hook(out, HookOnFailure, inner.Get("failure"))
+			d.hook(out, HookOnSuccess, inner.Get("success"), server)
+			d.hook(out, HookOnFailure, inner.Get("failure"), server)
 		}
 	}
 	if len(out.Hooks) == 0 {
@@ -224,7 +224,8 @@ func (d *decoder) pace(out *Deployment, f syntax.Fields) {
 	}
 }
 
-func (d *decoder) hook(out *Deployment, name string, n *syntax.Node) {
+// hook reads one hook; server says that the deployment's own pool is the server.
+func (d *decoder) hook(out *Deployment, name string, n *syntax.Node, server bool) {
 	if n == nil || n.IsEmpty() || n.Bad {
 		return
 	}
@@ -234,7 +235,6 @@ func (d *decoder) hook(out *Deployment, name string, n *syntax.Node) {
 		return
 	}
 	h := Hook{Name: name}
-	server := false
 	if p := f.Get("pool"); p != nil && !p.IsEmpty() {
 		pool := d.pool(p, Pool{})
 		h.Pool, server = &pool, pool.Server

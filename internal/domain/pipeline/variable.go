@@ -22,6 +22,10 @@ func (d *decoder) variables(n *syntax.Node, slot RuntimeSlot) []Variable {
 		}
 		return out
 	}
+	if n.Kind == syntax.Scalar {
+		d.report.Error(n, "expected-mapping", "`variables` is a mapping or a sequence").Want("name: value, or a list").Got("%s", syntax.Describe(n))
+		return nil
+	}
 	for _, item := range d.list(n, "`variables`") {
 		f, ok := syntax.ReadFields(d.report, item, variableShape)
 		if !ok {

@@ -49,7 +49,7 @@ func formatItem(c *call, item string) (string, error) {
 		return "", c.fail("`{%s}` is not an argument of format", item)
 	}
 	if int(index)+1 >= c.count() {
-		return "", c.fail("the format names {%d}, but has %d arguments", index, c.count()-1)
+		return "", c.fail("the format names {%d}, but has %s", index, countText(c.count()-1, c.count()-1))
 	}
 	v, err := c.arg(int(index) + 1)
 	if err != nil {

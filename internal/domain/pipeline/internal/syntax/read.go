@@ -108,7 +108,11 @@ func reportYAML(r *Report, f *File, err error) {
 		if load.ContextMsg != "" {
 			message = load.ContextMsg + ", " + message
 		}
-		at.Line, at.Column = max(1, load.Mark.Line), max(1, load.Mark.Column)
+		mark := load.Mark
+		if strings.Contains(load.Message, "end of stream") && load.ContextMark.Line > 0 {
+			mark = load.ContextMark // where it begins says more than where the file ends
+		}
+		at.Line, at.Column = max(1, mark.Line), max(1, mark.Column)
 	}
 	if at.Line > len(f.Lines) {
 		at.Line = len(f.Lines)
@@ -146,6 +150,9 @@ func (c *converter) convert(y *yaml.Node, depth int, aliased bool) *Node {
 	if aliased {
 		if c.budget--; c.budget < 0 {
 			n.Bad = true
+			if c.budget < -1 {
+				return n
+			}
 			c.report.Error(n, "alias-expansion", "the file's aliases expand to too much").
 				Want("at most %d values", maxAliasCost).Try("use a template")
 			return n

@@ -112,6 +112,9 @@ func (r *Report) Add(p *Problem) *Problem {
 	return p
 }
 
+// Full reports whether more problems would be dropped.
+func (r *Report) Full() bool { return len(r.problems) >= MaxProblems && r.Failed() }
+
 // Failed reports whether there is any error.
 func (r *Report) Failed() bool {
 	return r.dropped > 0 || slices.ContainsFunc(r.problems, func(p *Problem) bool { return !p.Warning })

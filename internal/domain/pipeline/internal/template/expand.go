@@ -28,11 +28,16 @@ func (x *Expander) value(n *syntax.Node, at slot, s *scope) *syntax.Node {
 	}
 }
 
-// mapping expands a mapping: keys, directives and values.
+// mapping expands a mapping; stages and jobs have variables of their own.
 func (x *Expander) mapping(n *syntax.Node, at slot, s *scope) *syntax.Node {
 	if at == slotStage || at == slotJob {
 		s = s.withVariables()
 	}
+	return x.pairs(n, at, s)
+}
+
+// pairs expands keys, directives and values of a mapping.
+func (x *Expander) pairs(n *syntax.Node, at slot, s *scope) *syntax.Node {
 	defer x.report.Enter(level(n, at))()
 	x.spend(n, nodeBytes)
 	out := &syntax.Node{Kind: syntax.Mapping, Pos: n.Pos, Call: s.call}
@@ -132,7 +137,12 @@ func (b *builder) add(p syntax.Pair, s *scope) {
 
 // merge puts the value of a directive into the mapping around it.
 func (x *Expander) merge(b *builder, p syntax.Pair, s *scope) {
-	body := x.value(p.Value, b.at, s)
+	var body *syntax.Node
+	if p.Value.Kind == syntax.Mapping && !p.Value.Bad {
+		body = x.pairs(p.Value, b.at, s) // in the scope of the mapping around it
+	} else {
+		body = x.value(p.Value, b.at, s)
+	}
 	switch {
 	case body.Bad || body.IsEmpty():
 	case body.Kind == syntax.Mapping:
@@ -178,9 +188,13 @@ func (x *Expander) items(in []*syntax.Node, at slot, s *scope) []*syntax.Node {
 	return out
 }
 
-// mergesMappings recognises an item such as {${{ if a }}: {…}, ${{ if b }}: {…}}:
-// several directives that make one mapping together.
+// mergesMappings recognises an item whose directives make one mapping together:
+// {${{ if a }}: {…}, ${{ if b }}: {…}}, or a loop over the pairs of a step that
+// writes them one by one.
 func mergesMappings(n *syntax.Node) bool {
+	if d, _ := directiveOf(n.Pairs[0].Key); d.word == "each" && writesPairs(n.Pairs[0].Value) {
+		return true
+	}
 	if len(n.Pairs) < 2 {
 		return false
 	}
@@ -190,6 +204,24 @@ func mergesMappings(n *syntax.Node) bool {
 		}
 	}
 	return true
+}
+
+// writesPairs reports whether a loop's body has computed keys. With plain keys
+// only, every round would write the same ones, so each round is an item then.
+func writesPairs(body *syntax.Node) bool {
+	if body.Kind != syntax.Mapping {
+		return false
+	}
+	for _, p := range body.Pairs {
+		if _, ok := directiveOf(p.Key); ok {
+			if writesPairs(p.Value) {
+				return true
+			}
+		} else if strings.Contains(p.Key.Text, "${{") {
+			return true
+		}
+	}
+	return false
 }
 
 // spliceDirectives expands an item made of directives into the list around it.

@@ -2,6 +2,8 @@ package template
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -14,7 +16,7 @@ const (
 	MaxFiles  = 100
 	MaxCalls  = 100       // nested template calls
 	maxBytes  = 20 << 20  // of the expanded tree
-	maxSteps  = 2_000_000 // nodes and expressions visited, also those that leave nothing behind
+	maxSteps  = 1_000_000 // nodes and expressions visited, also those that leave nothing behind
 	nodeBytes = 40        // what a node costs besides its text
 )
 
@@ -38,7 +40,7 @@ type Expander struct {
 	files  map[string]*syntax.File
 	order  []*syntax.File
 	parsed map[string]parsed
-	names  map[string]bool // repository aliases, lower case
+	names  map[string]string // repository aliases as declared, by lower case
 	decls  map[*syntax.File]declared
 	bytes  int
 	steps  int
@@ -63,10 +65,13 @@ type Result struct {
 func Expand(ctx context.Context, file string, opt Options) (Result, error) {
 	x := &Expander{
 		ctx: ctx, opt: opt, report: opt.Report, files: map[string]*syntax.File{},
-		parsed: map[string]parsed{}, names: map[string]bool{}, decls: map[*syntax.File]declared{},
+		parsed: map[string]parsed{}, names: map[string]string{}, decls: map[*syntax.File]declared{},
 	}
 	res := x.expandRoot(strings.TrimPrefix(strings.ReplaceAll(file, `\`, "/"), "/"))
 	res.Files = x.order
+	if x.halted {
+		res.Root = nil // half a tree would only give mistakes that are not there
+	}
 	if x.err == nil {
 		x.err = ctx.Err()
 	}
@@ -87,8 +92,8 @@ func (x *Expander) expandRoot(path string) (res Result) {
 	params := x.bindRoot(decl)
 	res.Parameters = params.list
 	vars := newVariables(nil)
-	for name, value := range x.opt.Variables {
-		vars.set(name, value)
+	for _, name := range slices.Sorted(maps.Keys(x.opt.Variables)) { // in order, so that loops over variables are repeatable
+		vars.set(name, x.opt.Variables[name])
 	}
 	s := &scope{params: params, vars: newVariables(vars)}
 	if x.opt.Head {
@@ -171,7 +176,7 @@ func (x *Expander) spend(at *syntax.Node, size int) bool {
 	switch {
 	case x.halted:
 	case x.steps > maxSteps:
-		x.halt(at, "expansion-steps", "the pipeline takes too many steps to expand", "at most 2000000 steps")
+		x.halt(at, "expansion-steps", "the pipeline takes too many steps to expand", "at most 1000000 steps")
 	case x.bytes > maxBytes:
 		x.halt(at, "expansion-memory", "the expanded pipeline is too large", "at most 20 MB")
 	case x.steps%1024 == 0 && x.ctx.Err() != nil:

@@ -1,7 +1,9 @@
 package template
 
 import (
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
@@ -17,7 +19,7 @@ func (x *Expander) noteResources(n *syntax.Node, s *scope) {
 	containers := []expression.Pair{}
 	for _, item := range list(n.Get("repositories")) {
 		if alias := item.Get("repository"); alias != nil {
-			x.names[strings.ToLower(alias.Text)] = true
+			x.names[strings.ToLower(alias.Text)] = alias.Text
 			repositories = append(repositories, expression.Pair{Key: alias.Text, Value: valueOf(item)})
 		}
 	}
@@ -145,10 +147,11 @@ func (x *Expander) resolve(ref *syntax.Node) (repository, file string, ok bool) 
 		if !strings.EqualFold(alias, repository) {
 			rooted = true // a path in another repository begins at its top
 		}
-		repository = alias
-		if strings.EqualFold(alias, "self") {
+		declared, known := x.names[strings.ToLower(alias)]
+		switch repository = declared; {
+		case strings.EqualFold(alias, "self"):
 			repository = "self"
-		} else if !x.names[strings.ToLower(alias)] {
+		case !known:
 			x.unknownRepository(ref, alias)
 			return "", "", false
 		}
@@ -157,7 +160,7 @@ func (x *Expander) resolve(ref *syntax.Node) (repository, file string, ok bool) 
 		text = path.Join(path.Dir(ref.File.Path), text)
 	}
 	file = strings.TrimPrefix(path.Clean("/"+strings.TrimPrefix(text, "/")), "/")
-	if !rooted && strings.HasPrefix(path.Clean(text), "../") || file == "" {
+	if clean := path.Clean(strings.TrimPrefix(text, "/")); clean == ".." || strings.HasPrefix(clean, "../") || file == "" {
 		x.report.Error(ref, "template-path", "the path leaves the repository").Got("%s", ref.Text)
 		return "", "", false
 	}
@@ -165,10 +168,7 @@ func (x *Expander) resolve(ref *syntax.Node) (repository, file string, ok bool) 
 }
 
 func (x *Expander) unknownRepository(ref *syntax.Node, alias string) {
-	names := []string{"self"}
-	for name := range x.names {
-		names = append(names, name)
-	}
+	names := append([]string{"self"}, slices.Sorted(maps.Values(x.names))...)
 	p := x.report.Error(ref, "unknown-repository", "no repository resource has the alias %s", alias).Got("%s", alias)
 	if near := syntax.Nearest(alias, names); near != "" {
 		p.Try("write @%s", near)

@@ -133,13 +133,36 @@ func convertTo(kind string, n *syntax.Node) (*syntax.Node, bool) {
 	case "stringList":
 		return n, n.Kind == syntax.Sequence || n.IsEmpty()
 	case "step", "job", "stage", "deployment":
-		return n, n.Kind == syntax.Mapping || n.IsEmpty()
+		return n, n.Kind == syntax.Mapping || n.Kind == syntax.Scalar && n.Text == ""
 	case "stepList", "jobList", "stageList", "deploymentList":
-		return n, n.IsEmpty() || n.Kind == syntax.Sequence && allMappings(n.Items)
+		n = flatten(n)
+		return n, n.Kind == syntax.Scalar && n.Text == "" || n.Kind == syntax.Sequence && allMappings(n.Items)
 	default:
 		c.Typed = nil
 		return &c, n.Kind == syntax.Scalar
 	}
+}
+
+// flatten splices lists that stand in a list of steps, jobs or stages, as
+// `- ${{ parameters.steps }}` in an argument gives them.
+func flatten(n *syntax.Node) *syntax.Node {
+	nested := false
+	for _, item := range n.Items {
+		nested = nested || item.Kind == syntax.Sequence
+	}
+	if !nested {
+		return n
+	}
+	c := *n
+	c.Items = nil
+	for _, item := range n.Items {
+		if item.Kind == syntax.Sequence {
+			c.Items = append(c.Items, item.Items...)
+		} else {
+			c.Items = append(c.Items, item)
+		}
+	}
+	return &c
 }
 
 func allMappings(items []*syntax.Node) bool {

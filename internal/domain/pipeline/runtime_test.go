@@ -1,0 +1,169 @@
+package pipeline_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"penstock.dev/penstock/internal/domain/pipeline"
+)
+
+func lookup(m map[string]string) func(string) (string, bool) {
+	lower := map[string]string{}
+	for k, v := range m {
+		lower[strings.ToLower(k)] = v
+	}
+	return func(name string) (string, bool) { v, ok := lower[strings.ToLower(name)]; return v, ok }
+}
+
+// TestDependencyOutcomes is the table of which condition runs after which result.
+func TestDependencyOutcomes(t *testing.T) {
+	conditions := []string{"", "succeededOrFailed()", "failed()", "always()", "not(failed())", "not(canceled())"}
+	for _, c := range []struct {
+		result   pipeline.Result
+		canceled bool
+		runs     string
+	}{
+		{pipeline.Succeeded, false, "yynyyy"}, {pipeline.SucceededWithIssues, false, "yynyyy"}, {pipeline.Failed, false, "nyyyny"},
+		{pipeline.Skipped, false, "nnnyyy"}, {pipeline.Canceled, true, "nnnyyn"}, {pipeline.Canceled, false, "nynyyy"},
+	} {
+		for _, slot := range []pipeline.RuntimeSlot{pipeline.SlotJobCondition, pipeline.SlotStageCondition} {
+			for i, cond := range conditions {
+				got, err := pipeline.EvaluateCondition(cond, pipeline.RuntimeContext{Slot: slot, Canceled: c.canceled, Dependencies: map[string]pipeline.Dependency{"A": {Result: c.result}}})
+				if err != nil || got != (c.runs[i] == 'y') {
+					t.Errorf("%s (canceled %v) then %q: %v, %v", c.result, c.canceled, cond, got, err)
+				}
+			}
+		}
+	}
+}
+
+func TestStepConditions(t *testing.T) {
+	for _, c := range []struct {
+		status pipeline.Result
+		runs   string
+	}{{"", "ynnyy"}, {pipeline.Succeeded, "ynnyy"}, {pipeline.SucceededWithIssues, "ynnyy"}, {pipeline.Failed, "nynyy"}, {pipeline.Canceled, "nnyny"}} {
+		for i, cond := range []string{"succeeded()", "failed()", "canceled()", "succeededOrFailed()", "always()"} {
+			got, err := pipeline.EvaluateCondition(cond, pipeline.RuntimeContext{JobStatus: c.status})
+			if err != nil || got != (c.runs[i] == 'y') {
+				t.Errorf("%s: %s = %v, %v", c.status, cond, got, err)
+			}
+		}
+	}
+	for _, cond := range []string{"succeeded('a')", "eq(dependencies.a.result, 'x')", "nope()", "eq(1"} {
+		if _, err := pipeline.EvaluateCondition(cond, pipeline.RuntimeContext{}); err == nil {
+			t.Errorf("%s is accepted in a step", cond)
+		}
+	}
+}
+
+func jobContext() pipeline.RuntimeContext {
+	return pipeline.RuntimeContext{
+		Slot:      pipeline.SlotJobVariable,
+		Variables: lookup(map[string]string{"a": "1", "Build.Reason": "Manual"}),
+		Dependencies: map[string]pipeline.Dependency{
+			"A": {Result: pipeline.Succeeded, Outputs: map[string]string{"s.v": "out", "s.legs": "{'x': {'k': 1}}", "s.json": `{"x":{"k":"v"}}`}},
+			"B": {Result: pipeline.Failed},
+		},
+		StageDependencies: map[string]map[string]pipeline.Dependency{"S": {"J": {Result: pipeline.Skipped, Outputs: map[string]string{"s.v": "far"}}}},
+		Counter:           func(prefix string, seed int) int { return seed + len(prefix) },
+		Now:               time.Date(2026, 1, 31, 1, 2, 3, 0, time.UTC),
+		Parameters:        map[string]any{"p": []any{"x", 1.5, true}},
+	}
+}
+
+func TestEvaluateExpression(t *testing.T) {
+	for expr, want := range map[string]string{
+		"dependencies.a.outputs['S.V']": "out", "$[ dependencies.A.outputs['s.v'] ]": "out", "$[dependencies.A.result]": "Succeeded", "dependencies.A.outputs['none']": "",
+		"dependencies.C.outputs['x']": "", "stageDependencies.S.J.outputs['s.v']": "far", "stageDependencies.s.j.result": "Skipped",
+		"variables.a": "1", "variables['build.reason']": "Manual", "variables.none": "", "eq(variables.a, 1)": "True", "counter('ab', 100)": "102", "counter()": "0",
+		"format('{0:yyyyMMdd}', pipeline.startTime)": "20260131", "join('-', parameters.p)": "x-1.5-True", "failed('B')": "True", "failed('A')": "False", "failed('Z')": "False",
+		"succeeded('A')": "True", "succeeded('A', 'B')": "False", "succeeded('Z')": "False", "succeededOrFailed('A', 'B')": "True", "failed()": "True",
+		"in(dependencies.A.result, 'Succeeded', 'Skipped')": "True", "convertToJson(parameters.p[2])": "true",
+	} {
+		got, err := pipeline.EvaluateExpression(expr, jobContext())
+		if err != nil || got != want {
+			t.Errorf("%s = %q, %v; want %q", expr, got, err, want)
+		}
+	}
+	for _, expr := range []string{"parameters.p", "counter(parameters.p)", "counter('a', 'b')", "", "nope.x"} {
+		if got, err := pipeline.EvaluateExpression(expr, jobContext()); err == nil {
+			t.Errorf("%s = %q", expr, got)
+		}
+	}
+	none := jobContext()
+	none.Counter = nil
+	if _, err := pipeline.EvaluateExpression("counter('a')", none); err == nil {
+		t.Error("counter works without a counter")
+	}
+	far := pipeline.RuntimeContext{Slot: pipeline.SlotJobCondition, Dependencies: map[string]pipeline.Dependency{"B": {Result: pipeline.Succeeded}}, Ancestors: map[string]pipeline.Dependency{"A": {Result: pipeline.Failed}, "B": {Result: pipeline.Succeeded}}}
+	if ok, _ := pipeline.EvaluateCondition("", far); ok {
+		t.Error("a failed ancestor is overlooked")
+	}
+}
+
+func TestEvaluateJSON(t *testing.T) {
+	for expr, want := range map[string]any{
+		"dependencies.A.outputs['s.json']": map[string]any{"x": map[string]any{"k": "v"}}, "dependencies.A.outputs['s.legs']": map[string]any{"x": map[string]any{"k": "1"}},
+		"''": nil, "parameters.p": []any{"x", 1.5, true},
+	} {
+		got, err := pipeline.EvaluateJSON(expr, jobContext())
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s = %#v, %v", expr, got, err)
+		}
+	}
+	if _, err := pipeline.EvaluateJSON("'plain'", jobContext()); err == nil {
+		t.Error("text passes for JSON")
+	}
+}
+
+func TestExpandMacros(t *testing.T) {
+	vars := lookup(map[string]string{"a": "1", "n": "$(a)2", "name": "a", "loop1": "$(loop2)", "loop2": "$(loop1)", "two words": "w", "empty": "", "self": "x$(self)"})
+	for text, want := range map[string]string{
+		"$(a)": "1", "$(A)": "1", "$(n)": "12", "$($(name))": "$(a)", "$(unknown)": "$(unknown)", "$(loop1)": "$(loop1)", "$$(a)": "$1", "${a} %a%": "${a} %a%",
+		"$(date +%F)": "$(date +%F)", "$(a$(a))": "$(a1)", "$(two words)!": "w!", "$()": "$()", "$(a": "$(a", "x$(empty)y": "xy", "$(a)$(a)": "11", "$(self)": "x$(self)", "": "",
+	} {
+		if got := pipeline.ExpandMacros(text, vars); got != want {
+			t.Errorf("%s = %q, want %q", text, got, want)
+		}
+	}
+	bomb := map[string]string{"v0": strings.Repeat("x", 100)}
+	for i := 1; i < 40; i++ {
+		bomb["v"+string(rune('0'+i))] = strings.Repeat("$(v"+string(rune('0'+i-1))+")", 4)
+	}
+	if got := pipeline.ExpandMacros("$(v"+string(rune('0'+39))+")", lookup(bomb)); len(got) > 64<<20 {
+		t.Errorf("%d bytes", len(got))
+	}
+	rapid.Check(t, func(t *rapid.T) { // without variables nothing changes
+		s := rapid.String().Draw(t, "s")
+		if got := pipeline.ExpandMacros(s, lookup(nil)); got != s {
+			t.Fatalf("%q became %q", s, got)
+		}
+	})
+}
+
+func TestFormatRunNumber(t *testing.T) {
+	tokens := pipeline.NumberTokens{
+		Now:    time.Date(2026, 3, 4, 15, 6, 7, 0, time.UTC),
+		Lookup: lookup(map[string]string{"Build.SourceBranchName": "a/b", "Build.BuildId": "77", "major": "1", "v": "$(major).2", "Build.DefinitionName": "ci"}),
+		Rev:    func(prefix string) int { return len(prefix) },
+	}
+	for format, want := range map[string]string{
+		"": "20260304.9", "1.0.$(Rev:r)": "1.0.4", "$(Date:yyyyMMdd)$(Rev:.r)": "20260304.8", "$(Rev:)": "error", "$(Rev:x)": "error", "a$(Rev:r)-$(Rev:rr)": "a2-02", "$(Rev:rrr)-x": "002-x", "pr-$(Date:yyyy-MM-dd).$(Rev:rr)": "pr-2026-03-04.14",
+		"$(DayOfYear) $(DayOfMonth) $(Hours) $(Minutes) $(Seconds) $(Month) $(Year:yy) $(Year:yyyy)": "63 4 15 6 7 3 26 2026", "$(SourceBranchName)_$(BuildID)": "a_b_77",
+		"$(Build.SourceBranchName)": "a_b", "$(v)": "1.2", "$(BuildDefinitionName)": "ci", "$(unknown)": "$(unknown)", "a:b": "error", "a.": "error", "$(Date:'x)": "error",
+		strings.Repeat("x", 300): "error", "$(date:HHmm)": "1506", " $(none": "$(none",
+	} {
+		got, err := pipeline.FormatRunNumber(format, tokens)
+		if want == "error" {
+			if err == nil {
+				t.Errorf("%s = %q", format, got)
+			}
+		} else if err != nil || got != want {
+			t.Errorf("%s = %q, %v; want %q", format, got, err, want)
+		}
+	}
+}
