@@ -32,6 +32,25 @@ func (t *trackers) of(name, target string) *tracker {
 	return t.all[k]
 }
 
+// prune forgets what ran out and belongs to neither of two snapshots. The one
+// that was served until now is among them because an answer by it may still be
+// on its way.
+func (t *trackers) prune(now time.Time, inUse ...*zoneData) {
+	keep := map[*tracker]bool{}
+	for _, d := range inUse {
+		for _, e := range d.names {
+			keep[e.track] = true
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, one := range t.all {
+		if expires, _ := one.state(now); !keep[one] && !expires.After(now) {
+			delete(t.all, k)
+		}
+	}
+}
+
 // list returns what is still out at a moment; name "" stands for every name.
 func (t *trackers) list(name string, now time.Time) []trafficmanager.Cached {
 	t.mu.Lock()

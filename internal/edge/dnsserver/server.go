@@ -68,12 +68,12 @@ func New(o Options) *Server {
 // Prepare checks a snapshot, packs its answers and holds it. A later Prepare
 // replaces it.
 func (s *Server) Prepare(snap *trafficmanager.Snapshot) error {
-	data, err := pack(snap, &s.trackers)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, err := pack(snap, &s.trackers) // under the lock, or Publish could prune its trackers
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if now := s.served.Load().snapshot; now != nil && snap.Generation <= now.Generation {
 		return fault.New(fault.Conflict, "stale-generation", "the DNS server already serves generation %d", now.Generation).
 			Want("a generation above %d", now.Generation).Got("%d", snap.Generation).
@@ -100,7 +100,8 @@ func (s *Server) Publish(generation uint64) error {
 	if err := s.commitSnapshot(); err != nil {
 		return err
 	}
-	s.served.Store(s.prepared)
+	before := s.served.Swap(s.prepared)
+	s.trackers.prune(s.now(), before, s.prepared)
 	s.prepared = nil
 	s.log.Info("DNS server serves a new snapshot", "generation", generation)
 	return nil

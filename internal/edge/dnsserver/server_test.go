@@ -226,6 +226,15 @@ func TestCachedCountsDown(t *testing.T) {
 	if got := s.Cached(""); len(got) != 0 {
 		t.Errorf("after the TTL: %v", got)
 	}
+	publish(t, s, snapshot(3, "127.0.0.3"))
+	publish(t, s, snapshot(4, "127.0.0.4"))
+	if s.trackers.all[trackerKey{"storefront.localhost", "storefront/127.0.0.1"}] != nil {
+		t.Error("what ran out long ago is still remembered")
+	}
+	s.answer(packet, nil, false)
+	if got := s.Cached("storefront.localhost"); len(got) != 1 || got[0].Target != "storefront/127.0.0.4" {
+		t.Errorf("after pruning: %v", got)
+	}
 }
 
 func TestSockets(t *testing.T) {

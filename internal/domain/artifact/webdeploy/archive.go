@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -96,8 +97,8 @@ func Open(path string) (*Package, error) {
 }
 
 func openFile(f *os.File) (*Package, error) {
-	hash := sha256.New()
-	size, err := io.Copy(hash, f)
+	sum := sha256.New()
+	size, err := io.Copy(sum, f)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "package-unreadable", "the package cannot be read")
 	}
@@ -105,7 +106,7 @@ func openFile(f *os.File) (*Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.digest = "sha256:" + hex.EncodeToString(hash.Sum(nil))
+	p.digest = "sha256:" + hex.EncodeToString(sum.Sum(nil))
 	return p, nil
 }
 
@@ -296,33 +297,59 @@ func (p *Package) bytes(f *zip.File, limit uint64) ([]byte, error) {
 	if f.UncompressedSize64 > limit {
 		return nil, tooLarge("bytes in "+f.Name, limit, f.UncompressedSize64)
 	}
-	r, err := f.Open()
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "package-damaged", "%s cannot be unpacked", f.Name)
-	}
-	defer func() { _ = r.Close() }()
-	// The header may lie about the size; what is read may not exceed it.
-	data, err := io.ReadAll(io.LimitReader(r, int64(f.UncompressedSize64)+1))
-	if err == nil && uint64(len(data)) != f.UncompressedSize64 {
-		err = errors.New("the size in the directory is wrong")
-	}
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "package-damaged", "%s cannot be unpacked", f.Name)
-	}
-	return data, nil
-}
-
-// content unpacks a file and compares it with the file list.
-func (p *Package) content(f File) ([]byte, error) {
-	data, err := p.bytes(f.entry, p.limits.file)
+	r, err := openEntry(f, "")
 	if err != nil {
 		return nil, err
 	}
-	if sum := sha256.Sum256(data); f.SHA256 != "" && f.SHA256 != hex.EncodeToString(sum[:]) {
-		return nil, fault.New(fault.Invalid, "package-damaged", "%s is not the file that was packed", f.Path).
-			Want("sha256 %s", f.SHA256).Got("%s", hex.EncodeToString(sum[:])).Try("take the package from the run's artifacts again")
+	defer func() { _ = r.Close() }()
+	return io.ReadAll(r)
+}
+
+// content unpacks a file as a stream that ends with an error unless it is the
+// file that was packed.
+func (p *Package) content(f File) (io.ReadCloser, error) { return openEntry(f.entry, f.SHA256) }
+
+// entryReader checks an entry while it is read. The header may lie about the
+// size; no more is read than it says.
+type entryReader struct {
+	io.ReadCloser
+	name   string
+	left   uint64
+	hash   hash.Hash
+	sha256 string // expected; "" for any
+}
+
+func openEntry(f *zip.File, sum string) (*entryReader, error) {
+	r, err := f.Open()
+	if err != nil {
+		return nil, damaged(f.Name, err)
 	}
-	return data, nil
+	return &entryReader{ReadCloser: r, name: f.Name, left: f.UncompressedSize64, hash: sha256.New(), sha256: sum}, nil
+}
+
+// Read implements io.Reader.
+func (e *entryReader) Read(p []byte) (int, error) {
+	n, err := e.ReadCloser.Read(p)
+	if uint64(n) > e.left || errors.Is(err, io.EOF) && uint64(n) != e.left {
+		return 0, damaged(e.name, errors.New("the size in the directory is wrong"))
+	}
+	e.left -= uint64(n)
+	e.hash.Write(p[:n])
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, damaged(e.name, err)
+	}
+	if err == nil || e.sha256 == "" {
+		return n, err
+	}
+	if got := hex.EncodeToString(e.hash.Sum(nil)); got != e.sha256 {
+		return n, damaged(e.name, errors.New("it is not the file that was packed")).Want("sha256 %s", e.sha256).Got("%s", got)
+	}
+	return n, err
+}
+
+func damaged(name string, err error) *fault.Error {
+	return fault.Wrap(err, fault.Invalid, "package-damaged", "%s cannot be unpacked", name).
+		Try("take the package from the run's artifacts again")
 }
 
 func badEntry(where, expected, found string) *fault.Error {

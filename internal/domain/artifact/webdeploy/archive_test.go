@@ -3,6 +3,7 @@ package webdeploy
 import (
 	"archive/zip"
 	"bytes"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -198,7 +199,10 @@ func FuzzRead(f *testing.F) {
 			if !filepath.IsLocal(filepath.FromSlash(file.Path)) {
 				t.Errorf("path %q", file.Path)
 			}
-			_, _ = p.content(file)
+			if r, err := p.content(file); err == nil {
+				_, _ = io.Copy(io.Discard, r)
+				_ = r.Close()
+			}
 		}
 		_, _ = resolve(p.parameters, nil)
 	})

@@ -32,16 +32,7 @@ func (s *stage) write(ctx context.Context, changes map[string][]change) error {
 		if s.skipped(f.Path) {
 			continue
 		}
-		data, err := s.p.content(f)
-		if err != nil {
-			return err
-		}
-		if list := changes[f.Path]; len(list) > 0 {
-			if data, err = substitute(data, list); err != nil {
-				return at(err, f.Path)
-			}
-		}
-		if err := s.writeFile(f, data); err != nil {
+		if err := s.unpack(f, changes[f.Path]); err != nil {
 			return err
 		}
 		s.files[f.Path] = true
@@ -49,8 +40,33 @@ func (s *stage) write(ctx context.Context, changes map[string][]change) error {
 	return nil
 }
 
-// writeFile writes one file to disk for good and counts it.
-func (s *stage) writeFile(f File, data []byte) error {
+// unpack writes one file of the package. Only a file that parameters change is
+// read into memory as a whole.
+func (s *stage) unpack(f File, changes []change) error {
+	packed, err := s.p.content(f)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = packed.Close() }()
+	if len(changes) == 0 {
+		return s.writeFile(f, packed)
+	}
+	if f.Size > maxManifest {
+		return at(tooLarge("bytes in a file that parameters change", maxManifest, f.Size), f.Path)
+	}
+	data, err := io.ReadAll(packed)
+	if err != nil {
+		return err
+	}
+	if data, err = substitute(data, changes); err != nil {
+		return at(err, f.Path)
+	}
+	return s.writeFile(f, bytes.NewReader(data))
+}
+
+// writeFile writes one file to disk for good, compares it with the target's on
+// the way, and counts it.
+func (s *stage) writeFile(f File, from io.Reader) error {
 	mode := fs.FileMode(0o644)
 	if f.Executable {
 		mode = 0o755
@@ -63,14 +79,16 @@ func (s *stage) writeFile(f File, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(data)
+	old := s.openOld(f.Path, mode)
+	defer old.close()
+	_, err = io.Copy(io.MultiWriter(out, old), from)
 	if err = errors.Join(err, out.Chmod(mode), out.Sync(), out.Close()); err != nil {
 		return err
 	}
-	switch same, err := s.same(f.Path, data, mode); {
-	case errors.Is(err, fs.ErrNotExist):
+	switch {
+	case !old.exists:
 		s.report.Added++
-	case err == nil && same:
+	case old.equal():
 		s.report.Unchanged++
 	default:
 		s.report.Updated++
@@ -78,37 +96,58 @@ func (s *stage) writeFile(f File, data []byte) error {
 	return nil
 }
 
-// same compares a file of the target with new content.
-func (s *stage) same(rel string, data []byte, mode fs.FileMode) (bool, error) {
+// comparer compares what is written to it with a file.
+type comparer struct {
+	exists bool
+	file   *os.File // nil when it is known to differ
+	buffer []byte
+}
+
+// openOld makes a comparer for a file of the target. What cannot be read there
+// counts as different; a place that leads out of the target, as missing.
+func (s *stage) openOld(rel string, mode fs.FileMode) *comparer {
 	name := s.base + "/" + rel
 	info, err := s.root.Lstat(name)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) && !errors.Is(err, fs.ErrPermission) {
-			return false, fs.ErrNotExist // a file is where a folder is needed
-		}
-		return false, err
+		return &comparer{exists: errors.Is(err, fs.ErrPermission)}
 	}
-	if !info.Mode().IsRegular() || info.Size() != int64(len(data)) || info.Mode().Perm() != mode {
-		return false, nil
-	}
-	old, err := s.root.Open(name)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = old.Close() }()
-	buffer, rest := make([]byte, 64<<10), data
-	for len(rest) > 0 {
-		n, err := old.Read(buffer)
-		if n > len(rest) || !bytes.Equal(buffer[:n], rest[:min(n, len(rest))]) {
-			return false, nil
-		}
-		rest = rest[n:]
-		if err != nil && len(rest) > 0 {
-			return false, nil
+	c := &comparer{exists: true}
+	if info.Mode().IsRegular() && info.Mode().Perm() == mode {
+		if c.file, err = s.root.Open(name); err != nil {
+			c.file = nil
 		}
 	}
-	return true, nil
+	return c
+}
+
+// Write implements io.Writer; it never fails.
+func (c *comparer) Write(p []byte) (int, error) {
+	if c.file == nil {
+		return len(p), nil
+	}
+	if cap(c.buffer) < len(p) {
+		c.buffer = make([]byte, len(p))
+	}
+	if _, err := io.ReadFull(c.file, c.buffer[:len(p)]); err != nil || !bytes.Equal(p, c.buffer[:len(p)]) {
+		c.close()
+	}
+	return len(p), nil
+}
+
+// equal reports whether the file held exactly what was written.
+func (c *comparer) equal() bool {
+	if c.file == nil {
+		return false
+	}
+	n, err := c.file.Read(make([]byte, 1))
+	return n == 0 && errors.Is(err, io.EOF)
+}
+
+func (c *comparer) close() {
+	if c.file != nil {
+		_ = c.file.Close()
+		c.file = nil
+	}
 }
 
 // carry takes over what the target has and the package does not, as far as it
