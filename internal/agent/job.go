@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
+
 	"strings"
 	"sync"
 	"time"
@@ -268,5 +268,3 @@ func (j *job) title(spec pipeline.Step) string {
 	}
 	return spec.Task
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

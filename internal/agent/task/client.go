@@ -142,3 +142,36 @@ func problem(res *http.Response) error {
 	e.Expected, e.Found, e.Do = body.Expected, body.Found, body.Do
 	return e
 }
+
+// Once is JSON without trying again.
+func (c *Client) Once(ctx context.Context, method, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	res, err := c.do(ctx, method, path, "application/json", bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode >= 300 {
+		return problem(res)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if out == nil {
+		return nil
+	}
+	return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(out)
+}
+
+// Post sends bytes without trying again.
+func (c *Client) Post(ctx context.Context, path string, data []byte, out any) error {
+	res, err := c.do(ctx, http.MethodPost, path, "application/octet-stream", bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode >= 300 {
+		return problem(res)
+	}
+	defer func() { _ = res.Body.Close() }()
+	return json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(out)
+}

@@ -119,7 +119,9 @@ func Names() []string {
 }
 
 // Input returns an input, or its default.
-func (c *Context) Input(name string) string { return strings.TrimSpace(c.Inputs[strings.ToLower(name)]) }
+func (c *Context) Input(name string) string {
+	return strings.TrimSpace(c.Inputs[strings.ToLower(name)])
+}
 
 // Bool reads a boolean input.
 func (c *Context) Bool(name string) bool { return strings.EqualFold(c.Input(name), "true") }

@@ -90,15 +90,28 @@ func (g *graph) jobsOfStages() map[string]map[string]pipeline.Dependency {
 	return all
 }
 
+// direct keeps the dependencies that are named; status functions look at all.
+func direct(all map[string]pipeline.Dependency, names []string) map[string]pipeline.Dependency {
+	some := map[string]pipeline.Dependency{}
+	for name, d := range all {
+		for _, n := range names {
+			if strings.EqualFold(n, name) {
+				some[name] = d
+			}
+		}
+	}
+	return some
+}
+
 func (g *graph) stageCondition(s *Stage) (bool, error) {
 	spec := g.plan.Stage(s.Name)
 	if spec == nil {
 		return false, fault.New(fault.Internal, "plan-lost", "the plan has no stage %s", s.Name)
 	}
-	deps := map[string]pipeline.Dependency{}
-	g.stageDependencies(s.DependsOn, deps)
+	all := map[string]pipeline.Dependency{}
+	g.stageDependencies(s.DependsOn, all)
 	return pipeline.EvaluateCondition(spec.Condition, pipeline.RuntimeContext{
-		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: deps,
+		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: direct(all, s.DependsOn), Ancestors: all,
 		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters})
 }
 
@@ -123,12 +136,12 @@ func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[
 // jobContext is what expressions of a job see.
 func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.RuntimeSlot) pipeline.RuntimeContext {
 	planned := g.plan.Stage(stage)
-	deps := map[string]pipeline.Dependency{}
-	g.jobDependencies(planned, spec.DependsOn, deps)
+	all := map[string]pipeline.Dependency{}
+	g.jobDependencies(planned, spec.DependsOn, all)
 	v := g.stageVariables(planned)
 	g.addVariables(v, spec.Variables)
-	return pipeline.RuntimeContext{Slot: slot, Variables: v.lookup, Dependencies: deps, StageDependencies: g.jobsOfStages(),
-		Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters}
+	return pipeline.RuntimeContext{Slot: slot, Variables: v.lookup, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
+		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters}
 }
 
 func (g *graph) jobCondition(s *Stage, spec *pipeline.Job) (bool, error) {

@@ -1,0 +1,339 @@
+// Package agent is the worker: it asks the server for jobs over one outbound
+// connection, runs their steps, and reports what happens. It knows nothing of
+// how the server decides.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+// Config says which server an agent works for, and how.
+type Config struct {
+	Server       string // http://localhost:7420
+	Organization string
+	Name         string
+	Folder       string // holds agent.json and the work folder
+	JoinToken    string // used once, where agent.json does not exist
+	Jobs         int    // at a time
+	VMData       string // folder of the VM it serves; "" = it serves none
+	ToolCache    string
+	Version      string
+	Log          *slog.Logger
+}
+
+// Identity is what registration leaves in agent.json.
+type Identity struct {
+	ID           string `json:"id"`
+	Key          string `json:"key"`
+	Server       string `json:"server"`
+	Organization string `json:"organization"`
+	Name         string `json:"name"`
+}
+
+// Held names a job an agent runs.
+type Held struct {
+	JobID string `json:"jobId"`
+	Fence int    `json:"fence"`
+}
+
+// PollRequest and PollAnswer are the long poll.
+type PollRequest struct {
+	Free int    `json:"free"`
+	Held []Held `json:"held"`
+}
+
+// PollAnswer carries a job, or what became of those that run.
+type PollAnswer struct {
+	Message *run.JobMessage `json:"message,omitempty"`
+	Cancel  []string        `json:"cancel,omitempty"`
+	Lost    []string        `json:"lost,omitempty"`
+}
+
+// Agent is a running worker.
+type Agent struct {
+	cfg      Config
+	id       Identity
+	client   *task.Client
+	services *Supervisor
+
+	mu      sync.Mutex
+	running map[string]*running
+	slots   []bool
+	wg      sync.WaitGroup
+}
+
+type running struct {
+	fence  int
+	cancel context.CancelFunc
+	lost   bool
+}
+
+// Run works until ctx ends; it then cancels its jobs and waits for them.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Jobs < 1 {
+		cfg.Jobs = 1
+	}
+	if err := os.MkdirAll(cfg.Folder, 0o700); err != nil {
+		return fault.Wrap(err, fault.Invalid, "data-not-writable", "cannot write in the agent's folder").At("%s", cfg.Folder)
+	}
+	unlock, err := lock(filepath.Join(cfg.Folder, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	a := &Agent{cfg: cfg, running: map[string]*running{}, slots: make([]bool, cfg.Jobs),
+		client: &task.Client{Base: cfg.Server, HTTP: &http.Client{Timeout: 2 * time.Minute, Transport: transport()}}}
+	if cfg.VMData != "" {
+		if a.services, err = NewSupervisor(cfg.VMData, cfg.Log); err != nil {
+			return err
+		}
+		defer a.services.Close()
+	}
+	if err := a.identify(ctx); err != nil {
+		return err
+	}
+	a.work(ctx)
+	a.wg.Wait()
+	return nil
+}
+
+func transport() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = 16
+	return t
+}
+
+// identify reads the agent's identity, or registers with the join token. The
+// server's address may have changed since; the configuration wins.
+func (a *Agent) identify(ctx context.Context) error {
+	file := filepath.Join(a.cfg.Folder, "agent.json")
+	data, err := os.ReadFile(file)
+	if err == nil {
+		if err := json.Unmarshal(data, &a.id); err != nil {
+			return fault.Wrap(err, fault.Invalid, "agent-identity", "the agent's identity cannot be read").At("%s", file).
+				Try("remove the file and register again with a join token")
+		}
+		if a.cfg.Server != "" {
+			a.id.Server = a.cfg.Server
+		}
+	} else {
+		if !errors.Is(err, os.ErrNotExist) || a.cfg.JoinToken == "" {
+			return fault.New(fault.Invalid, "not-registered", "this agent is not registered").At("%s", file).
+				Try("make a join token on the server: penstock agent join-token --pool default; then: penstock agent --join-token-file FILE --server URL")
+		}
+		if err := a.register(ctx, file); err != nil {
+			return err
+		}
+	}
+	a.client.Base, a.client.Token = a.id.Server, a.id.Key
+	return nil
+}
+
+func (a *Agent) register(ctx context.Context, file string) error {
+	in := map[string]any{"token": a.cfg.JoinToken, "name": a.cfg.Name, "version": a.cfg.Version, "capabilities": capabilities(), "jobs": a.cfg.Jobs}
+	a.client.Token = a.cfg.JoinToken
+	if err := a.client.JSON(ctx, http.MethodPost, "/"+a.cfg.Organization+"/_apis/penstock/agent/register", in, &a.id); err != nil {
+		return err
+	}
+	a.id.Server, a.id.Organization, a.id.Name = a.cfg.Server, a.cfg.Organization, a.cfg.Name
+	data, err := json.MarshalIndent(a.id, "", "  ")
+	if err != nil {
+		return err
+	}
+	return rootfs.WriteFile(file, data, 0o600)
+}
+
+// capabilities are the programs and the system that demands can ask for.
+func capabilities() map[string]string {
+	host, _ := os.Hostname()
+	c := map[string]string{"Agent.OS": map[string]string{"linux": "Linux", "darwin": "Darwin", "windows": "Windows_NT"}[runtime.GOOS],
+		"Agent.OSArchitecture": map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH], "Agent.ComputerName": host}
+	for _, program := range []string{"bash", "sh", "git", "go", "node", "npm", "python3", "python", "java", "mvn", "gradle", "dotnet", "docker", "podman", "make", "gcc", "pwsh", "curl", "kubectl", "helm", "terraform"} {
+		if p, err := exec.LookPath(program); err == nil {
+			c[program] = p
+		}
+	}
+	return c
+}
+
+func (a *Agent) path(rest string) string {
+	return "/" + a.id.Organization + "/_apis/penstock/agent/" + rest
+}
+
+// work polls for jobs. A server that does not answer is asked again and again:
+// what runs goes on meanwhile.
+func (a *Agent) work(ctx context.Context) {
+	failures := 0
+	for ctx.Err() == nil {
+		var answer PollAnswer
+		err := a.poll(ctx, &answer)
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			if failures++; failures == 1 || failures%60 == 0 {
+				a.cfg.Log.Warn("no answer from the server", "server", a.id.Server, "error", err)
+			}
+			pause(ctx, min(time.Duration(failures)*200*time.Millisecond, 2*time.Second))
+			continue
+		}
+		failures = 0
+		a.react(ctx, answer)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func (a *Agent) poll(ctx context.Context, answer *PollAnswer) error {
+	in := PollRequest{}
+	a.mu.Lock()
+	for id, r := range a.running {
+		in.Held = append(in.Held, Held{id, r.fence})
+	}
+	in.Free = a.cfg.Jobs - len(a.running)
+	a.mu.Unlock()
+	once := *a.client
+	return once.Once(ctx, http.MethodPost, a.path("poll"), in, answer)
+}
+
+func (a *Agent) react(ctx context.Context, answer PollAnswer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range answer.Cancel {
+		if r := a.running[id]; r != nil {
+			r.cancel()
+		}
+	}
+	for _, id := range answer.Lost {
+		if r := a.running[id]; r != nil {
+			r.lost = true
+			r.cancel()
+		}
+	}
+	m := answer.Message
+	if m == nil || a.running[m.JobID] != nil {
+		return
+	}
+	slot := 0
+	for slot < len(a.slots) && a.slots[slot] {
+		slot++
+	}
+	if slot == len(a.slots) {
+		return // the server hands out only what was free; its lease runs out
+	}
+	a.slots[slot] = true
+	jobCtx, cancel := context.WithCancel(ctx)
+	r := &running{fence: m.Fence, cancel: cancel}
+	a.running[m.JobID] = r
+	a.wg.Add(1)
+	go a.runJob(jobCtx, m, slot, r)
+}
+
+// runJob runs one job, keeps its lease, and reports its end until the server
+// has taken note or says that the job is not ours any more.
+func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *running) {
+	defer a.wg.Done()
+	defer func() {
+		r.cancel()
+		a.mu.Lock()
+		delete(a.running, m.JobID)
+		a.slots[slot] = false
+		a.mu.Unlock()
+	}()
+	a.cfg.Log.Info("job begins", "run", m.RunID, "stage", m.Stage, "job", m.Name)
+	up := newUplink(a, m)
+	renewed, stopRenewing := context.WithCancel(context.WithoutCancel(ctx))
+	a.wg.Add(1)
+	go func() {
+		defer a.wg.Done()
+		a.keepLease(renewed, m, r)
+	}()
+	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(slot+1)),
+		ToolCache: a.cfg.ToolCache, Version: a.cfg.Version,
+		Client: &task.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
+	if a.services != nil {
+		machine.Services = a.services
+	}
+	rep := RunJob(ctx, m, machine, up)
+	up.close()
+	a.mu.Lock()
+	lost := r.lost
+	a.mu.Unlock()
+	if !lost {
+		a.complete(m, rep)
+	}
+	stopRenewing()
+	a.cfg.Log.Info("job ended", "run", m.RunID, "stage", m.Stage, "job", m.Name, "result", rep.Result)
+}
+
+// rebase turns a URL of the server as it sees itself into one this agent can
+// reach.
+func (a *Agent) rebase(projectURL string) string {
+	if _, path, ok := strings.Cut(projectURL, "://"); ok {
+		if _, rest, ok := strings.Cut(path, "/"); ok {
+			return a.id.Server + "/" + rest
+		}
+	}
+	return projectURL
+}
+
+func (a *Agent) complete(m *run.JobMessage, rep run.JobReport) {
+	// The job has ended even if the agent is to stop: say so, for a while.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	in := struct {
+		Fence  int           `json:"fence"`
+		Report run.JobReport `json:"report"`
+	}{m.Fence, rep}
+	if err := a.client.JSON(ctx, http.MethodPost, a.path("jobs/"+m.JobID+"/complete"), in, nil); err != nil {
+		a.cfg.Log.Warn("the end of a job could not be reported", "job", m.JobID, "error", err)
+	}
+}
+
+// keepLease renews the lease; an answer that the job is not ours ends it.
+func (a *Agent) keepLease(ctx context.Context, m *run.JobMessage, r *running) {
+	for {
+		pause(ctx, RenewEvery)
+		if ctx.Err() != nil {
+			return
+		}
+		var out struct{ Cancel bool }
+		err := a.client.Once(ctx, http.MethodPost, a.path("jobs/"+m.JobID+"/renew"), map[string]int{"fence": m.Fence}, &out)
+		a.mu.Lock()
+		if fault.CodeOf(err) == "lease-lost" {
+			r.lost = true
+		}
+		if out.Cancel || r.lost {
+			r.cancel()
+		}
+		a.mu.Unlock()
+	}
+}
+
+// RenewEvery is how often a lease is renewed: several times within any lease
+// the server may give.
+const RenewEvery = time.Second

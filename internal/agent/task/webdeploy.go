@@ -1,0 +1,72 @@
+package task
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/artifact/webdeploy"
+)
+
+// webDeploy makes, shows or applies a package.
+func webDeploy(ctx context.Context, c *Context) error {
+	file, err := c.Need("package")
+	if err != nil {
+		return err
+	}
+	switch action := c.Input("action"); action {
+	case "pack":
+		return pack(c, c.Path(file))
+	case "show":
+		p, err := webdeploy.Open(c.Path(file))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = p.Close() }()
+		c.Printf("%s: %d files, %d parameters, %s", file, len(p.Files()), len(p.Parameters()), p.Digest())
+		return nil
+	case "apply":
+		vm, err := needVM(c, "PenstockWebDeploy (apply)")
+		if err != nil {
+			return err
+		}
+		c.Inputs["setparametersfile"] = c.Input("setParameters")
+		return apply(ctx, c, file, filepath.Join(vm.Data(), "site"))
+	default:
+		return fault.New(fault.Invalid, "unknown-action", "no action %q", action).Want("pack, show or apply")
+	}
+}
+
+func pack(c *Context, file string) error {
+	source, err := c.Need("source")
+	if err != nil {
+		return err
+	}
+	o := webdeploy.PackOptions{Source: c.Path(source), Site: c.Input("site")}
+	if declared := c.Input("declareParameters"); declared != "" {
+		f, err := os.Open(c.Path(declared))
+		if err != nil {
+			return fault.Wrap(err, fault.Invalid, "no-file", "declareParameters cannot be read")
+		}
+		defer func() { _ = f.Close() }()
+		o.Parameters = f
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	digest, err := webdeploy.Pack(out, o)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	c.SetVariable("digest", digest, false)
+	c.Printf("Package %s: %s", file, digest)
+	return nil
+}
