@@ -68,6 +68,7 @@ type Token struct {
 	RunID       string   `json:"runId,omitempty"`
 	Pool        string   `json:"pool,omitempty"`
 	Environment string   `json:"environment,omitempty"` // id
+	VM          string   `json:"vm,omitempty"`          // id of the VM the agent will serve
 	Tags        []string `json:"tags,omitempty"`
 }
 

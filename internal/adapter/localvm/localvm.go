@@ -1,0 +1,139 @@
+//go:build linux
+
+// Package localvm is the provider of the embedded default: each VM is a folder,
+// a loopback address of its own and a session of processes with a real agent.
+package localvm
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"penstock.dev/penstock/internal/base/detached"
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rootfs"
+)
+
+// Machine is what the provider needs to know of a VM.
+type Machine struct {
+	ID   string
+	Name string
+}
+
+// Provider makes and runs local VMs.
+type Provider struct {
+	Folder    string // holds a folder for each VM
+	Addresses string // CIDR of loopback addresses
+	Program   string // this binary
+	// Join returns what an agent needs to register for a VM: server URL,
+	// organization and a join token.
+	Join func(ctx context.Context, vmID string) (server, organization, token string, err error)
+
+	mu sync.Mutex
+}
+
+// claims is where addresses are claimed, for every installation of the user on
+// this machine.
+func claims() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("penstock-addresses-%d", os.Getuid()))
+}
+
+func (p *Provider) dir(m Machine) string { return filepath.Join(p.Folder, m.ID) }
+
+// Start boots a VM, making it if it does not exist, and returns its address.
+// It does not wait for the agent.
+func (p *Provider) Start(ctx context.Context, m Machine) (address string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	dir := p.dir(m)
+	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o700); err != nil {
+		return "", fault.Wrap(err, fault.Invalid, "data-not-writable", "cannot write in the data folder").At("%s", dir)
+	}
+	known, _ := os.ReadFile(filepath.Join(dir, "address"))
+	if detached.PID(dir) != 0 {
+		return strings.TrimSpace(string(known)), nil
+	}
+	address, claim, err := p.claim(strings.TrimSpace(string(known)))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = claim.Close() }()
+	if err := rootfs.WriteFile(filepath.Join(dir, "address"), []byte(address), 0o600); err != nil {
+		return "", err
+	}
+	args := []string{p.Program, "agent", "--name", m.Name, "--folder", filepath.Join(dir, "agent"), "--vm-data", filepath.Join(dir, "data")}
+	server, organization, token, err := p.Join(ctx, m.ID)
+	if err != nil {
+		return "", err
+	}
+	args = append(args, "--server", server, "--org", organization)
+	if _, err := os.Stat(filepath.Join(dir, "agent", "agent.json")); err != nil {
+		file := filepath.Join(dir, "join-token")
+		if err := rootfs.WriteFile(file, []byte(token), 0o600); err != nil {
+			return "", err
+		}
+		args = append(args, "--join-token-file", file)
+	}
+	// The claim is inherited by the VM's processes and so lasts as long as they.
+	return address, detached.Start(detached.Spec{Folder: dir, Args: args, Extra: []*os.File{claim}})
+}
+
+// claim takes an address nobody else on this machine uses: the one known from
+// before if it can be had.
+func (p *Provider) claim(known string) (string, *os.File, error) {
+	if err := os.MkdirAll(claims(), 0o700); err != nil {
+		return "", nil, err
+	}
+	if known != "" {
+		if f := tryClaim(known); f != nil {
+			return known, f, nil
+		}
+	}
+	ip, network, err := net.ParseCIDR(p.Addresses)
+	if err != nil {
+		return "", nil, fault.Wrap(err, fault.Invalid, "invalid-configuration", "vms.local.addresses cannot be read")
+	}
+	v4 := ip.To4()
+	for n := 11; ; n++ {
+		next := net.IPv4(v4[0], v4[1], v4[2]+byte(n/250), byte(n%250)+1)
+		if !network.Contains(next) {
+			return "", nil, fault.New(fault.Unavailable, "no-address", "every address of %s is in use", p.Addresses).Try("delete VMs, or widen vms.local.addresses")
+		}
+		if f := tryClaim(next.String()); f != nil {
+			return next.String(), f, nil
+		}
+	}
+}
+
+func tryClaim(address string) *os.File {
+	f, err := os.OpenFile(filepath.Join(claims(), address), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		_ = f.Close()
+		return nil
+	}
+	return f
+}
+
+// Running reports whether a VM's agent runs.
+func (p *Provider) Running(m Machine) bool { return detached.PID(p.dir(m)) != 0 }
+
+// Stop shuts a VM down.
+func (p *Provider) Stop(ctx context.Context, m Machine) { detached.Stop(ctx, p.dir(m), 10*time.Second) }
+
+// Kill is the power switch.
+func (p *Provider) Kill(m Machine) { detached.Kill(p.dir(m)) }
+
+// Delete removes a VM with its disk. Its address stays its own until then.
+func (p *Provider) Delete(m Machine) error {
+	detached.Kill(p.dir(m))
+	return os.RemoveAll(p.dir(m))
+}

@@ -1,0 +1,202 @@
+//go:build linux
+
+package server
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"penstock.dev/penstock/internal/adapter/localvm"
+	"penstock.dev/penstock/internal/base/detached"
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/base/store"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/identity"
+)
+
+// machines connects VM resources with the provider that runs them.
+type machines struct {
+	server   *Server
+	provider *localvm.Provider
+}
+
+const localProvider = "local"
+
+func (m *machines) open() error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	m.provider = &localvm.Provider{Folder: filepath.Join(m.server.cfg.Data, "vms"), Addresses: m.server.cfg.VMs.Local.Addresses, Program: program, Join: m.join}
+	return nil
+}
+
+func (m *machines) join(ctx context.Context, vmID string) (string, string, string, error) {
+	s := m.server
+	secret, _, err := s.identity.IssueToken(ctx, identity.Token{Kind: identity.JoinToken, Name: "vm " + vmID, VM: vmID, Expires: s.clock.Now().Add(time.Hour)})
+	return s.URL(), s.cfg.Organization, secret, err
+}
+
+func local(v *environment.VM) localvm.Machine { return localvm.Machine{ID: v.ID, Name: v.Name} }
+
+// Ensure implements application.Machines: the machine is made and started.
+func (m *machines) Ensure(ctx context.Context, v *environment.VM) (string, error) {
+	address, err := m.provider.Start(ctx, local(v))
+	if err != nil {
+		return "", err
+	}
+	v.Address, v.Provider, v.State = address, localProvider, environment.VMRunning
+	_, err = m.server.environments.AddVM(ctx, v)
+	return address, err
+}
+
+func (m *machines) get(ctx context.Context, vmID string) (*environment.VM, error) {
+	v, err := m.server.environments.VMs.Get(ctx, vmID)
+	if err != nil {
+		return nil, err
+	}
+	if v.Provider != localProvider || m.provider == nil {
+		return nil, fault.New(fault.Invalid, "no-provider", "VM %s was registered by hand; no provider runs it", v.Name).Try("start or stop it where it runs")
+	}
+	return v, nil
+}
+
+func (m *machines) set(ctx context.Context, v *environment.VM, state environment.VMState, action string) error {
+	return m.server.db.InTx(ctx, func(ctx context.Context) error {
+		fresh, err := m.server.environments.VMs.Get(ctx, v.ID)
+		if err != nil {
+			return err
+		}
+		fresh.State = state
+		if err := m.server.environments.VMs.Save(ctx, fresh); err != nil {
+			return err
+		}
+		return m.server.audit.Record(ctx, identity.From(ctx).Name, "vm."+action, "vm "+v.Name, "")
+	})
+}
+
+// Start boots a machine.
+func (m *machines) Start(ctx context.Context, vmID string) error {
+	v, err := m.get(ctx, vmID)
+	if err != nil {
+		return err
+	}
+	if _, err := m.provider.Start(ctx, local(v)); err != nil {
+		return err
+	}
+	return m.set(ctx, v, environment.VMRunning, "start")
+}
+
+// Stop shuts a machine down.
+func (m *machines) Stop(ctx context.Context, vmID string) error {
+	v, err := m.get(ctx, vmID)
+	if err != nil {
+		return err
+	}
+	m.provider.Stop(ctx, local(v))
+	m.server.pools.Gone(v.AgentID)
+	return m.set(ctx, v, environment.VMStopped, "stop")
+}
+
+// Kill switches a machine off.
+func (m *machines) Kill(ctx context.Context, vmID string) error {
+	v, err := m.get(ctx, vmID)
+	if err != nil {
+		return err
+	}
+	m.provider.Kill(local(v))
+	m.server.pools.Gone(v.AgentID)
+	return m.set(ctx, v, environment.VMStopped, "kill")
+}
+
+// Recreate replaces a machine by a new one of the same name and address.
+func (m *machines) Recreate(ctx context.Context, vmID string) error {
+	v, err := m.get(ctx, vmID)
+	if err != nil {
+		return err
+	}
+	if err := m.provider.Delete(local(v)); err != nil {
+		return err
+	}
+	address, err := m.provider.Start(ctx, local(v))
+	if err != nil {
+		return err
+	}
+	if address != v.Address {
+		m.server.log.Warn("a re-created VM got another address; apply its application again", "vm", v.Name, "was", v.Address, "is", address)
+	}
+	return m.set(ctx, v, environment.VMRunning, "recreate")
+}
+
+// resume starts the machines that ran when the server last stopped.
+func (m *machines) resume(ctx context.Context) error {
+	all, err := m.server.environments.VMs.Find(ctx, store.Query{})
+	if err != nil {
+		return err
+	}
+	for _, v := range all {
+		if v.Provider != localProvider || v.State != environment.VMRunning {
+			continue
+		}
+		if _, err := m.provider.Start(ctx, local(v)); err != nil {
+			m.server.log.Error("VM cannot be started", "vm", v.Name, "error", err)
+		}
+	}
+	return nil
+}
+
+// haltAll ends the local machines and the embedded agent with the server.
+func (s *Server) haltAll(ctx context.Context) {
+	folders, _ := filepath.Glob(filepath.Join(s.cfg.Data, "vms", "*"))
+	folders = append(folders, s.agentFolder())
+	done := make(chan struct{})
+	for _, f := range folders {
+		go func() {
+			detached.Stop(ctx, f, 15*time.Second)
+			done <- struct{}{}
+		}()
+	}
+	for range folders {
+		<-done
+	}
+}
+
+func (s *Server) agentFolder() string { return filepath.Join(s.cfg.Data, "agents", "embedded") }
+
+// startAgent runs the embedded agent, unless the one of before still does.
+func (s *Server) startAgent(ctx context.Context) error {
+	if _, err := s.pools.EnsurePool(ctx, "default"); err != nil {
+		return err
+	}
+	folder := s.agentFolder()
+	if detached.PID(folder) != 0 {
+		return nil
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := []string{program, "agent", "--name", "embedded", "--folder", folder, "--server", s.URL(), "--org", s.cfg.Organization, "--jobs", itoa(s.cfg.Agent.Jobs)}
+	if _, err := os.Stat(filepath.Join(folder, "agent.json")); err != nil {
+		secret, _, err := s.identity.IssueToken(ctx, identity.Token{Kind: identity.JoinToken, Name: "embedded", Pool: "default", Expires: s.clock.Now().Add(time.Hour)})
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(folder, "join-token")
+		if err := rootfs.WriteFile(file, []byte(secret), 0o600); err != nil {
+			return err
+		}
+		args = append(args, "--join-token-file", file)
+	}
+	var env []string
+	if s.cfg.Trace.File != "" {
+		env = append(env, "PENSTOCK_TRACE_FILE="+s.cfg.Trace.File)
+	}
+	return detached.Start(detached.Spec{Folder: folder, Args: args, Env: env})
+}

@@ -1,0 +1,275 @@
+// Package server builds a process from its configuration: adapters, use cases,
+// edges and loops. It is the only package that imports all of them.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/adapter/blobstore"
+	"penstock.dev/penstock/internal/adapter/gitcli"
+	"penstock.dev/penstock/internal/adapter/seal"
+	"penstock.dev/penstock/internal/adapter/sqlstore"
+	"penstock.dev/penstock/internal/base/broadcast"
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/outbox"
+	"penstock.dev/penstock/internal/base/startstop"
+	"penstock.dev/penstock/internal/base/store"
+	"penstock.dev/penstock/internal/domain/agentpool"
+	"penstock.dev/penstock/internal/domain/application"
+	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/audit"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/keyvault"
+	"penstock.dev/penstock/internal/domain/monitor"
+	"penstock.dev/penstock/internal/domain/project"
+	"penstock.dev/penstock/internal/domain/pullrequest"
+	"penstock.dev/penstock/internal/domain/repos"
+	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/testresult"
+	"penstock.dev/penstock/internal/domain/variablegroup"
+	"penstock.dev/penstock/internal/edge/dnsserver"
+	"penstock.dev/penstock/internal/edge/gateway"
+)
+
+// Server is one process with every role.
+type Server struct {
+	cfg     Config
+	version string
+	log     *slog.Logger
+	clock   store.Clock
+
+	db      *sqlstore.DB
+	blobs   *blobstore.Store
+	git     *gitcli.Git
+	hub     *broadcast.Hub
+	outbox  *outbox.Dispatcher
+	planes  *planes
+	monitor *monitor.Recorder
+
+	identity     *identity.Service
+	audit        *audit.Service
+	projects     *project.Service
+	repos        *repos.Service
+	prs          *pullrequest.Service
+	pools        *agentpool.Service
+	environments *environment.Service
+	apps         *application.Service
+	vaults       *keyvault.Service
+	groups       *variablegroup.Service
+	runs         *run.Service
+	artifacts    *artifact.Service
+	tests        *testresult.Service
+	machines     *machines
+
+	http     *http.Server
+	listener net.Listener
+	ports    Ports
+	stopping chan struct{}
+}
+
+// open builds the server on a data folder without starting anything.
+func open(ctx context.Context, cfg Config, version string, log *slog.Logger) (*Server, error) {
+	if err := writable(cfg.Data); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, version: version, log: log, hub: &broadcast.Hub{}, monitor: &monitor.Recorder{}, stopping: make(chan struct{})}
+	var err error
+	if s.db, err = sqlstore.Open(ctx, cfg.Data); err != nil {
+		return nil, err
+	}
+	if s.blobs, err = blobstore.OpenFolder(filepath.Join(cfg.Data, "blobs"), filepath.Join(cfg.Data, "tmp")); err != nil {
+		return nil, err
+	}
+	sealer, err := seal.OpenFile(filepath.Join(cfg.Data, "keys", "kek"))
+	if err != nil {
+		return nil, err
+	}
+	s.git = &gitcli.Git{Binary: cfg.Git.Binary, Folder: filepath.Join(cfg.Data, "git")}
+	snapshots := filepath.Join(cfg.Data, "snapshots")
+	if err := os.MkdirAll(snapshots, 0o700); err != nil {
+		return nil, err
+	}
+	s.planes = &planes{client: &http.Client{Timeout: 10 * time.Second},
+		gateway: gateway.New(gateway.Options{Logger: log, SnapshotFile: filepath.Join(snapshots, "gateway.json")}),
+		dns:     dnsserver.New(dnsserver.Options{Logger: log, SnapshotFile: filepath.Join(snapshots, "dns.json")})}
+	s.build(sealer)
+	s.handle()
+	return s, nil
+}
+
+func writable(folder string) error {
+	bad := func(err error) error {
+		return fault.Wrap(err, fault.Invalid, "data-not-writable", "cannot write in the data folder").At("%s", folder).
+			Want("a folder this user can write, with 200 MB free").Try("make it writable, or choose another: penstock up --data DIR. Nothing was changed")
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return bad(err)
+	}
+	f, err := os.CreateTemp(folder, ".write-*")
+	if err != nil {
+		return bad(err)
+	}
+	_, err = f.Write(make([]byte, 4096))
+	err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	if err != nil {
+		return bad(err)
+	}
+	return nil
+}
+
+// build wires the use cases.
+func (s *Server) build(sealer keyvault.Sealer) {
+	db := s.db
+	s.audit = &audit.Service{Records: sqlstore.NewTable[audit.Record](db, "audit", "audit record"), Tx: db, Clock: s.clock}
+	s.identity = identity.NewService(identity.Store{
+		Users: sqlstore.NewTable[identity.User](db, "users", "user"), Groups: sqlstore.NewTable[identity.Group](db, "groups", "group"),
+		Grants: sqlstore.NewTable[identity.Grant](db, "grants", "grant"), Tokens: sqlstore.NewTable[identity.Token](db, "tokens", "token")}, db, s.audit, s.clock)
+	s.projects = &project.Service{Projects: sqlstore.NewTable[project.Project](db, "projects", "project"), Tx: db, Audit: s.audit, Clock: s.clock}
+	s.repos = &repos.Service{Repositories: sqlstore.NewTable[repos.Repository](db, "repositories", "repository"),
+		Pushes: sqlstore.NewTable[repos.Push](db, "pushes", "push"), Tx: db, Audit: s.audit, Clock: s.clock, Git: s.git, History: s.git}
+	s.pools = &agentpool.Service{Pools: sqlstore.NewTable[agentpool.Pool](db, "pools", "pool"), Agents: sqlstore.NewTable[agentpool.Agent](db, "agents", "agent"),
+		Requests: sqlstore.NewTable[agentpool.Request](db, "requests", "job request"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock, LeaseTTL: s.cfg.Orchestrator.LeaseTTL}
+	s.environments = &environment.Service{Environments: sqlstore.NewTable[environment.Environment](db, "environments", "environment"),
+		VMs: sqlstore.NewTable[environment.VM](db, "vms", "VM"), Checks: sqlstore.NewTable[environment.Check](db, "checks", "check"),
+		Approvals: sqlstore.NewTable[environment.Approval](db, "approvals", "approval"), Locks: sqlstore.NewTable[environment.Lock](db, "locks", "lock"),
+		Deployments: sqlstore.NewTable[environment.Deployment](db, "deployments", "deployment"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock}
+	s.vaults = &keyvault.Service{Vaults: sqlstore.NewTable[keyvault.Vault](db, "vaults", "vault"),
+		Secrets: sqlstore.NewTable[keyvault.Secret](db, "secrets", "secret"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
+	s.groups = &variablegroup.Service{Groups: sqlstore.NewTable[variablegroup.Group](db, "variable_groups", "variable group"), Tx: db, Audit: s.audit, Vaults: s.vaults}
+	s.artifacts = &artifact.Service{Artifacts: sqlstore.NewTable[artifact.Artifact](db, "artifacts", "artifact"), Blobs: s.blobs, Clock: s.clock}
+	s.tests = &testresult.Service{Runs: sqlstore.NewTable[testresult.TestRun](db, "test_runs", "test run"), Clock: s.clock}
+	s.machines = &machines{server: s}
+	s.apps = &application.Service{Apps: sqlstore.NewTable[application.Application](db, "applications", "application"),
+		Swaps: sqlstore.NewTable[application.Swap](db, "swaps", "swap"), Tx: db, Audit: s.audit, Environments: s.environments, VariableGroups: s.groups,
+		Clock: s.clock, Switch: s.planes, Zones: strings.Split(s.cfg.DNS.Zones, ","), Fronts: s.cfg.Gateway.Fronts,
+		GatewayPort: func() string { return portSuffix(s.ports.Gateway) }, DNSAddress: func() string { return s.ports.DNS }}
+	if s.cfg.VMs.Local.Enabled {
+		s.apps.Machines = s.machines
+	}
+	s.runs = &run.Service{Store: run.Store{Pipelines: sqlstore.NewTable[run.Pipeline](db, "pipelines", "pipeline"), Runs: sqlstore.NewTable[run.Run](db, "runs", "run"),
+		Plans: sqlstore.NewTable[run.Planned](db, "plans", "plan"), Stages: sqlstore.NewTable[run.Stage](db, "stages", "stage"),
+		Phases: sqlstore.NewTable[run.Phase](db, "phases", "phase"), Jobs: sqlstore.NewTable[run.Job](db, "jobs", "job")},
+		Tx: db, Audit: s.audit, Clock: s.clock, Identity: s.identity, Projects: s.projects, Repos: s.repos, Pools: s.pools, Environments: s.environments,
+		Applications: s.apps, VariableGroups: s.groups, Artifacts: s.artifacts, Logs: sqlstore.Logs{DB: db}, Hub: s.hub,
+		Address: run.Address{Organization: s.cfg.Organization, BaseURL: s.URL}, ImpliedTrigger: s.cfg.Orchestrator.ImpliedCITrigger}
+	s.runs.ServerTasks = s.tasks()
+	s.prs = &pullrequest.Service{PullRequests: sqlstore.NewTable[pullrequest.PullRequest](db, "pull_requests", "pull request"),
+		Policies: sqlstore.NewTable[pullrequest.Policy](db, "policies", "policy"), Tx: db, Audit: s.audit, Clock: s.clock, Repos: s.repos, Runs: s.runs, Hub: s.hub}
+	s.repos.Protection = s.prs
+}
+
+func (s *Server) tasks() map[string]run.ServerTask {
+	traffic := func(back bool) run.ServerTask {
+		return func(ctx context.Context, c run.ServerCall) ([]string, map[string]string, error) {
+			ctx = identity.With(ctx, identity.Subject{Kind: identity.JobKind, ID: c.Job.ID, Name: "job " + c.Job.Name + " of run " + c.Run.ID, Project: c.Run.ProjectID, Run: c.Run.ID})
+			lines, err := s.swapTask(ctx, c.Run.ProjectID, c.Inputs["application"], c.Environment, back, application.SwapRequest{RunID: c.Run.ID,
+				Key: fmt.Sprintf("%s/%s/%d", c.Run.ID, c.Job.ID, c.Job.Attempt), ExpectRelease: c.Inputs["expectrelease"], OnlyThisRun: back && c.Inputs["onlythisrun"] != "false"})
+			return lines, nil, err
+		}
+	}
+	return map[string]run.ServerTask{"penstockswap": traffic(false), "penstockrollback": traffic(true)}
+}
+
+// handle connects the outbox with the use cases.
+func (s *Server) handle() {
+	s.outbox = outbox.NewDispatcher(s.db, s.log)
+	one := func(handlers ...func(context.Context, string) error) outbox.Handler {
+		return func(ctx context.Context, m outbox.Message) error {
+			var key string
+			if err := m.Decode(&key); err != nil {
+				return err
+			}
+			for _, h := range handlers {
+				if err := h(identity.With(ctx, identity.System()), key); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	s.outbox.Handle(repos.TopicPushed, one(s.runs.QueueRunsForPush, s.prs.PushChanged))
+	s.outbox.Handle(pullrequest.TopicRefresh, one(s.prs.Refresh))
+	s.outbox.Handle(run.TopicAdvance, one(s.runs.AdvanceRun, s.runs.WakeServerJobs))
+	s.outbox.Handle(run.TopicPin, one(s.runs.PinDeployment))
+	s.outbox.Handle(run.TopicServerJob, one(s.runs.ServeJob))
+	s.outbox.Handle(run.TopicCompleted, one(s.runs.StartFollowers, s.prs.RunEnded, func(_ context.Context, id string) error {
+		s.hub.Publish("run/"+id, "runs", "apps")
+		return nil
+	}))
+	s.outbox.Handle(application.TopicDrain, one(func(ctx context.Context, id string) error { return s.apps.DrainOld(ctx, id, s.planes.cachedUntil) }))
+	s.outbox.Handle(application.TopicChanged, one(func(_ context.Context, id string) error {
+		s.hub.Publish("app/"+id, "apps")
+		return nil
+	}))
+	s.outbox.Handle(application.TopicPublish, func(ctx context.Context, m outbox.Message) error {
+		var generation uint64
+		if err := m.Decode(&generation); err != nil {
+			return err
+		}
+		s.hub.Publish("apps")
+		if s.planes.Generation() >= generation {
+			return nil
+		}
+		return s.apps.Reconcile(ctx)
+	})
+}
+
+// URL is where pages and API are reached on this machine.
+func (s *Server) URL() string { return s.ports.URL() }
+
+func portSuffix(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == "80" {
+		return ""
+	}
+	return ":" + port
+}
+
+// loops are the services that run until the server stops.
+func (s *Server) loops(g *startstop.Group) {
+	g.Go("outbox", s.outbox.Run)
+	g.Go("lost jobs", every(time.Second, func(ctx context.Context) {
+		if err := s.runs.EndLostJobs(ctx); err != nil {
+			s.log.Error("lost jobs cannot be looked for", "error", err)
+		}
+	}))
+	g.Go("monitor", every(monitor.FineStep, func(context.Context) {
+		s.monitor.Observe(time.Now().UTC(), s.planes.Stats())
+	}))
+	g.Go("http", func(context.Context) error {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+}
+
+func every(d time.Duration, fn func(context.Context)) func(context.Context) error {
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(d)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				fn(ctx)
+			}
+		}
+	}
+}
+
+// close ends what open began.
+func (s *Server) close() error {
+	return errors.Join(s.blobs.Close(), s.db.Close())
+}
