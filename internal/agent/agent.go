@@ -18,8 +18,8 @@ import (
 	"sync"
 	"time"
 
-	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -70,7 +70,7 @@ type PollAnswer struct {
 type Agent struct {
 	cfg      Config
 	id       Identity
-	client   *task.Client
+	client   *rest.Client
 	services *Supervisor
 
 	mu      sync.Mutex
@@ -99,7 +99,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer unlock()
 	a := &Agent{cfg: cfg, running: map[string]*running{}, slots: make([]bool, cfg.Jobs),
-		client: &task.Client{Base: cfg.Server, HTTP: &http.Client{Timeout: 2 * time.Minute, Transport: transport()}}}
+		client: &rest.Client{Base: cfg.Server, HTTP: &http.Client{Timeout: 2 * time.Minute, Transport: transport()}}}
 	if cfg.VMData != "" {
 		if a.services, err = NewSupervisor(cfg.VMData, cfg.Log); err != nil {
 			return err
@@ -274,7 +274,7 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 	}()
 	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(slot+1)),
 		ToolCache: a.cfg.ToolCache, Version: a.cfg.Version,
-		Client: &task.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
+		Client: &rest.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
 	if a.services != nil {
 		machine.Services = a.services
 	}

@@ -14,6 +14,7 @@ import (
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/mask"
+	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/telemetry"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
@@ -35,7 +36,7 @@ type Machine struct {
 	Work      string // this worker's own folder
 	ToolCache string
 	Services  task.Services // nil where the agent serves no VM
-	Client    *task.Client
+	Client    *rest.Client
 	Version   string
 }
 

@@ -33,6 +33,7 @@ type Shop struct {
 	title string
 	pages *template.Template
 	mux   *http.ServeMux
+	loads loads
 }
 
 // product is something that can be bought.
@@ -74,6 +75,8 @@ func New(o Options) (*Shop, error) {
 	s.mux.HandleFunc("POST /checkout", s.buy)
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	s.mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, o.Version) })
+	s.mux.HandleFunc("GET /load", s.loads.report)
+	s.mux.HandleFunc("GET /slow", slow)
 	s.mux.Handle("GET /style.css", http.FileServer(http.Dir(o.Web)))
 	return s, nil
 }
@@ -81,6 +84,7 @@ func New(o Options) (*Shop, error) {
 // ServeHTTP names the version in every answer, so that a test can tell who spoke.
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Storefront-Version", s.o.Version)
+	s.loads.count(r)
 	s.mux.ServeHTTP(w, r)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -72,7 +73,7 @@ type Context struct {
 	Host
 	Job    *run.JobMessage
 	Inputs map[string]string // lower-case names, macros expanded
-	Client *Client
+	Client *rest.Client
 	Temp   string // emptied after the job
 }
 

@@ -1,4 +1,6 @@
-package task
+// Package rest calls the REST API: JSON in and out, errors as what they were, and
+// patience with a server that is starting again.
+package rest
 
 import (
 	"bytes"
@@ -13,9 +15,9 @@ import (
 	"penstock.dev/penstock/internal/base/fault"
 )
 
-// Client calls the REST API with the job's own token.
+// Client calls one server with one token.
 type Client struct {
-	Base  string // project URL: http://server/organization/project
+	Base  string // what paths are relative to, such as a project URL
 	Token string
 	HTTP  *http.Client
 }
