@@ -1,0 +1,361 @@
+package devopsapi
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/store"
+	"penstock.dev/penstock/internal/domain/agentpool"
+	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/testresult"
+)
+
+const ourRun = "{project}/_apis/penstock/runs/{run}"
+
+var runRoutes = []Route{
+	{"penstock", "runs", "", "GET", ourRun, identity.ProjectView, (*call).getRun, nil, smallJSON},
+	{"penstock", "runs", "", "POST", ourRun + "/rerun", identity.RunQueue, (*call).rerun, nil, smallJSON},
+	{"penstock", "runs", "", "GET", ourRun + "/why", identity.ProjectView, (*call).why, nil, smallJSON},
+	{"penstock", "runs", "", "GET", ourRun + "/plan", identity.ProjectView, (*call).getPlan, nil, smallJSON},
+	{"penstock", "artifacts", "", "GET", ourRun + "/artifacts", identity.ProjectView, (*call).listArtifacts, nil, smallJSON},
+	{"penstock", "artifacts", "", "PUT", ourRun + "/artifacts/{artifact}", identity.ArtifactWrite, (*call).publishArtifact, nil, stream},
+	{"penstock", "artifacts", "", "GET", ourRun + "/artifacts/{artifact}/content", identity.ProjectView, (*call).downloadArtifact, nil, smallJSON},
+	{"penstock", "tests", "", "GET", ourRun + "/tests", identity.ProjectView, (*call).listTests, nil, smallJSON},
+	{"penstock", "tests", "", "POST", ourRun + "/tests", identity.ArtifactWrite, (*call).publishTests, nil, largeJSON},
+}
+
+// detail is a run with everything below it. Sealed values stay behind.
+type detail struct {
+	Run    *run.Run     `json:"run"`
+	Stages []*run.Stage `json:"stages"`
+	Phases []*run.Phase `json:"phases"`
+	Jobs   []*run.Job   `json:"jobs"`
+}
+
+func (c *call) getRun() (any, error) {
+	d, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	return detailOf(d), nil
+}
+
+func (c *call) load() (*run.Detail, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	return c.Runs.Load(c.ctx(), r.ID)
+}
+
+func detailOf(d *run.Detail) detail {
+	out := detail{Run: d.Run, Stages: d.Stages, Phases: d.Phases, Jobs: []*run.Job{}}
+	if out.Stages == nil {
+		out.Stages = []*run.Stage{}
+	}
+	if out.Phases == nil {
+		out.Phases = []*run.Phase{}
+	}
+	for _, j := range d.Jobs {
+		open := *j
+		open.SecretOutputs = nil
+		out.Jobs = append(out.Jobs, &open)
+	}
+	return out
+}
+
+func (c *call) getPlan() (any, error) {
+	d, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	if d.Plan == nil {
+		return nil, fault.New(fault.NotFound, "no-plan", "run %s has no plan: its file has errors", d.Run.ID)
+	}
+	return d.Plan, nil
+}
+
+func (c *call) rerun() (any, error) {
+	var in struct{ Stage string }
+	if c.r.ContentLength != 0 {
+		if err := c.read(&in); err != nil {
+			return nil, err
+		}
+	}
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	return c.Runs.Rerun(c.ctx(), r.ID, in.Stage)
+}
+
+// own refuses a job that writes to another run than its own.
+func (c *call) own(r *run.Run) error {
+	if c.subject.Kind == identity.JobKind && c.subject.Run != r.ID {
+		return fault.New(fault.Denied, "other-run", "a job may write to its own run only").Want("run %s", c.subject.Run).Got("run %s", r.ID)
+	}
+	return nil
+}
+
+func (c *call) writer() string {
+	if c.subject.Kind == identity.JobKind {
+		return c.subject.ID
+	}
+	return ""
+}
+
+func (c *call) listArtifacts() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.Artifacts.Of(c.ctx(), r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(found), nil
+}
+
+// maxArtifact bounds one artifact, in bytes.
+const maxArtifact = 16 << 30
+
+func (c *call) publishArtifact() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.own(r); err != nil {
+		return nil, err
+	}
+	files, err := strconv.Atoi(cmp.Or(c.query("files"), "0"))
+	if err != nil || files < 0 {
+		return nil, fault.New(fault.Invalid, "invalid-number", "files=%q is no number", c.query("files"))
+	}
+	// A large upload takes longer than the server waits for ordinary requests.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
+	a, err := c.Artifacts.Publish(c.ctx(), r.ID, c.writer(), c.params["artifact"], files, http.MaxBytesReader(c.w, c.r.Body, maxArtifact))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, fault.New(fault.Invalid, "too-large", "the artifact is too large").Want("at most %d bytes", tooLarge.Limit)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fault.Wrap(err, fault.Unavailable, "upload-broken", "the upload broke off").Try("try again")
+	case err != nil:
+		return nil, err
+	}
+	return a, nil
+}
+
+func (c *call) downloadArtifact() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.Artifacts.Find(c.ctx(), r.ID, c.params["artifact"])
+	if err != nil {
+		return nil, err
+	}
+	return c.sendArtifact(a)
+}
+
+// sendArtifact sends the archive; an altered one ends in a broken connection
+// rather than in a complete answer.
+func (c *call) sendArtifact(a *artifact.Artifact) (any, error) {
+	content, err := c.Artifacts.Open(c.ctx(), a)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = content.Close() }()
+	h := c.w.Header()
+	h.Set("Content-Type", "application/zip")
+	h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
+	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", strings.Map(plain, a.Name)+".zip"))
+	h.Set("Digest", a.Digest)
+	h.Set("X-Content-Type-Options", "nosniff")
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
+	c.started = true
+	if _, err := io.Copy(c.w, content); err != nil {
+		return nil, fmt.Errorf("send artifact %s: %w", a.ID, err)
+	}
+	return done{}, nil
+}
+
+func plain(r rune) rune {
+	if r < 0x20 || r == '"' || r == '/' || r == '\\' || r > 126 {
+		return '_'
+	}
+	return r
+}
+
+func (c *call) listTests() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.Tests.Of(c.ctx(), r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(found), nil
+}
+
+func (c *call) publishTests() (any, error) {
+	var t testresult.TestRun
+	if err := c.read(&t); err != nil {
+		return nil, err
+	}
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.own(r); err != nil {
+		return nil, err
+	}
+	t.RunID, t.JobID = r.ID, c.writer()
+	if err := c.Tests.Publish(c.ctx(), &t); err != nil {
+		return nil, err
+	}
+	c.Hub.Publish("run/" + r.ID)
+	return created{map[string]any{"id": t.ID, "total": len(t.Results), "passed": t.Count(testresult.Passed), "failed": t.Count(testresult.Failed)}}, nil
+}
+
+// waiting is one thing a run waits for.
+type waiting struct {
+	What   string    `json:"what"`  // approval, check, agent, dependency
+	Stage  string    `json:"stage"` // where
+	Job    string    `json:"job,omitempty"`
+	Reason string    `json:"reason"`
+	Who    string    `json:"who,omitempty"` // who can act
+	Until  time.Time `json:"until,omitzero"`
+	Stuck  bool      `json:"stuck"` // nothing will come by itself
+	Yours  bool      `json:"yours"` // the caller can act
+}
+
+type whyShape struct {
+	Run     *run.Run     `json:"run"`
+	State   string       `json:"state"`
+	Result  string       `json:"result,omitempty"`
+	Cause   string       `json:"cause,omitempty"`
+	Waits   []waiting    `json:"waits"`
+	Agents  []agentState `json:"agents,omitempty"`
+	Running []string     `json:"running,omitempty"`
+}
+
+type agentState struct {
+	Name   string   `json:"name"`
+	Status string   `json:"status"` // idle, busy, offline, disabled
+	Lacks  []string `json:"lacks,omitempty"`
+}
+
+// why says what a run waits for, who can act, and until when.
+func (c *call) why() (any, error) {
+	d, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	w := whyShape{Run: d.Run, State: buildStatus(d.Run), Result: string(d.Run.Result), Cause: d.Run.Cause, Waits: []waiting{}}
+	if d.Run.State == run.Completed {
+		return w, nil
+	}
+	attempt := latestAttempts(d)
+	approvals, err := c.Environments.OfRun(c.ctx(), d.Run.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range approvals {
+		if a.Status == environment.Pending {
+			w.Waits = append(w.Waits, waiting{What: "approval", Stage: a.Stage, Reason: "approval by " + environment.ApproverNames(a), Who: environment.ApproverNames(a),
+				Until: a.Expires, Stuck: true, Yours: c.Environments.CanDecide(c.ctx(), a, c.subject)})
+		}
+	}
+	for _, st := range d.Stages {
+		asked := slices.ContainsFunc(w.Waits, func(x waiting) bool { return x.Stage == st.Name })
+		if st.Attempt == attempt[st.Name] && st.State == run.Pending && st.Waits != "" && !asked {
+			w.Waits = append(w.Waits, waiting{What: "check", Stage: st.Name, Reason: st.Waits, Until: st.Until})
+		}
+	}
+	for _, j := range d.Jobs {
+		switch {
+		case j.Attempt != attempt[j.Stage]:
+		case j.State == run.InProgress:
+			w.Running = append(w.Running, j.Stage+"/"+j.Name)
+		case j.State == run.Pending && j.Asked && !j.Server:
+			wait, agents, err := c.whyNoAgent(j)
+			if err != nil {
+				return nil, err
+			}
+			if wait != nil {
+				w.Waits, w.Agents = append(w.Waits, *wait), agents
+			}
+		}
+	}
+	return w, nil
+}
+
+// whyNoAgent says why a job has not been taken.
+func (c *call) whyNoAgent(j *run.Job) (*waiting, []agentState, error) {
+	req, err := c.Pools.Requests.Get(c.ctx(), j.ID)
+	if err != nil || req.State != agentpool.Queued {
+		return nil, nil, err
+	}
+	q := store.Where("pool_id", req.PoolID).By("num")
+	if req.AgentID != "" {
+		q = store.Where("id", req.AgentID)
+	}
+	agents, err := c.Pools.Agents.Find(c.ctx(), q)
+	if err != nil {
+		return nil, nil, err
+	}
+	wait := &waiting{What: "agent", Stage: j.Stage, Job: j.Name, Stuck: true, Who: "whoever runs the agents"}
+	var states []agentState
+	fit, free := 0, 0
+	for _, a := range agents {
+		_, online := c.Pools.LastSeen(a.ID)
+		state := agentState{Name: a.Name, Status: "idle", Lacks: agentpool.Unmet(req, a, pipeline.MatchDemand)}
+		held, err := c.Pools.Requests.Find(c.ctx(), store.Where("agent_id", a.ID).And("state", string(agentpool.Assigned)))
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case a.Disabled:
+			state.Status = "disabled"
+		case !online:
+			state.Status = "offline"
+		case len(held) >= max(a.Jobs, 1):
+			state.Status = "busy"
+		}
+		if agentpool.Fits(req, a, pipeline.MatchDemand) {
+			fit++
+			if online {
+				free++
+			}
+		}
+		states = append(states, state)
+	}
+	where := "pool " + cmp.Or(j.PoolName, "default")
+	if req.AgentID != "" {
+		where = "VM " + j.Target.Name
+	}
+	switch {
+	case len(agents) == 0:
+		wait.Reason = where + " has no agent"
+	case fit == 0:
+		wait.Reason = "no agent of " + where + " has " + strings.Join(req.Demands, ", ")
+	case free == 0:
+		wait.Reason = "every agent of " + where + " that could take it is offline"
+	default:
+		wait.Reason, wait.Stuck, wait.Who = "the agents of "+where+" are busy", false, ""
+	}
+	return wait, states, nil
+}

@@ -1,0 +1,243 @@
+package devopsapi
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+const (
+	timelineID = "8baac422-4c6e-4de5-8532-db96d92acffa"
+	logsID     = "35a80daf-7f30-45fc-86e8-6b813d9c90df"
+)
+
+var timelineRoutes = []Route{
+	{"Build", "Timeline", timelineID, "GET", "{project}/_apis/build/builds/{build}/timeline", identity.ProjectView, (*call).timeline, nil, smallJSON},
+	{"Build", "Timeline", timelineID, "GET", "{project}/_apis/build/builds/{build}/timeline/{timeline}", identity.ProjectView, (*call).timeline, nil, smallJSON},
+	{"Build", "logs", logsID, "GET", "{project}/_apis/build/builds/{build}/logs", identity.ProjectView, (*call).listLogs, nil, smallJSON},
+	{"Build", "logs", logsID, "GET", "{project}/_apis/build/builds/{build}/logs/{log}", identity.ProjectView, (*call).getLog, nil, smallJSON},
+}
+
+type issue struct {
+	Type    string `json:"type"`
+	Message string `json:"message"`
+}
+
+type logRef struct {
+	ID   int    `json:"id"`
+	Type string `json:"type"`
+	URL  string `json:"url"`
+}
+
+type taskRef struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+type record struct {
+	ID         string    `json:"id"`
+	ParentID   string    `json:"parentId,omitempty"`
+	Type       string    `json:"type"`
+	Name       string    `json:"name"`
+	Identifier string    `json:"identifier,omitempty"`
+	RefName    string    `json:"refName,omitempty"`
+	Started    time.Time `json:"startTime,omitzero"`
+	Finished   time.Time `json:"finishTime,omitzero"`
+	Percent    int       `json:"percentComplete,omitempty"`
+	State      string    `json:"state"`
+	Result     string    `json:"result,omitempty"`
+	Worker     string    `json:"workerName,omitempty"`
+	Order      int       `json:"order"`
+	Errors     int       `json:"errorCount"`
+	Warnings   int       `json:"warningCount"`
+	Log        *logRef   `json:"log"`
+	Task       *taskRef  `json:"task"`
+	Attempt    int       `json:"attempt"`
+	Issues     []issue   `json:"issues,omitempty"`
+}
+
+// numbered lists the jobs of a run so that their logs keep their numbers: a job
+// that is made later comes later.
+func numbered(d *run.Detail) []*run.Job {
+	jobs := slices.Clone(d.Jobs)
+	slices.SortStableFunc(jobs, func(a, b *run.Job) int {
+		return cmp.Or(a.Queued.Compare(b.Queued), strings.Compare(a.ID, b.ID))
+	})
+	return jobs
+}
+
+// stepsPerJob separates the log numbers of jobs.
+const stepsPerJob = 1000
+
+// latestAttempts maps each stage to its newest attempt.
+func latestAttempts(d *run.Detail) map[string]int {
+	attempt := map[string]int{}
+	for _, st := range d.Stages {
+		attempt[st.Name] = max(attempt[st.Name], st.Attempt)
+	}
+	return attempt
+}
+
+func (c *call) timeline() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.Runs.Load(c.ctx(), r.ID)
+	if err != nil {
+		return nil, err
+	}
+	self := c.projectURL() + "/_apis/build/builds/" + r.ID
+	return map[string]any{"id": id.From("timeline", r.ID), "changeId": r.Rev(), "url": self + "/timeline", "records": records(d, self)}, nil
+}
+
+func records(d *run.Detail, self string) []record {
+	list, attempt := []record{}, latestAttempts(d)
+	for _, st := range d.Stages {
+		if st.Attempt != attempt[st.Name] {
+			continue
+		}
+		list = append(list, record{ID: id.From("stage", st.ID), Type: "Stage", Name: cmp.Or(st.DisplayName, st.Name), RefName: st.Name, Identifier: st.Name,
+			Started: st.Started, Finished: st.Finished, State: string(st.State), Result: string(st.Result), Order: st.Order + 1, Attempt: st.Attempt, Issues: causes(st.Cause)})
+	}
+	for _, p := range d.Phases {
+		if p.Attempt != attempt[p.Stage] {
+			continue
+		}
+		list = append(list, record{ID: phaseRecord(d.Run.ID, p.Stage, p.Name, p.Attempt), ParentID: stageRecord(d.Run.ID, p.Stage, p.Attempt), Type: "Phase",
+			Name: cmp.Or(p.DisplayName, p.Name), RefName: p.Name, Identifier: p.Stage + "." + p.Name, Started: p.Started, Finished: p.Finished,
+			State: string(p.State), Result: string(p.Result), Order: p.Order + 1, Attempt: p.Attempt, Issues: causes(p.Cause)})
+	}
+	for i, j := range numbered(d) {
+		if j.Attempt != attempt[j.Stage] {
+			continue
+		}
+		list = append(list, record{ID: j.ID, ParentID: phaseRecord(d.Run.ID, j.Stage, j.Phase, j.Attempt), Type: "Job", Name: cmp.Or(j.DisplayName, j.Name), RefName: j.Name,
+			Identifier: j.Stage + "." + j.Phase + "." + j.Name, Started: j.Started, Finished: j.Finished, State: string(j.State), Result: string(j.Result),
+			Order: j.Order + 1, Attempt: j.Attempt, Worker: j.AgentName, Issues: causes(j.Cause)})
+		for _, s := range j.Steps {
+			list = append(list, stepRecord(j, s, (i+1)*stepsPerJob+s.Order, self))
+		}
+	}
+	return list
+}
+
+func stageRecord(runID, stage string, attempt int) string {
+	return id.From("stage", fmt.Sprintf("%s/%s/%d", runID, stage, attempt))
+}
+
+func phaseRecord(runID, stage, phase string, attempt int) string {
+	return id.From("phase", runID, stage, phase, strconv.Itoa(attempt))
+}
+
+func causes(cause string) []issue {
+	if cause == "" {
+		return nil
+	}
+	return []issue{{"error", cause}}
+}
+
+func stepRecord(j *run.Job, s run.Step, log int, self string) record {
+	rec := record{ID: id.From("step", j.ID, strconv.Itoa(s.Order)), ParentID: j.ID, Type: "Task", Name: s.DisplayName, RefName: s.Name, Started: s.Started, Finished: s.Finished,
+		Percent: s.Percent, State: string(s.State), Result: string(s.Result), Worker: j.AgentName, Order: s.Order, Attempt: max(s.Attempt, 1), Errors: len(s.Errors), Warnings: len(s.Warnings)}
+	if s.State != run.Pending {
+		rec.Log = &logRef{log, "Container", self + "/logs/" + strconv.Itoa(log)}
+	}
+	if name, version, _ := strings.Cut(s.Task, "@"); name != "" {
+		rec.Task = &taskRef{name, version}
+	}
+	for _, m := range s.Errors {
+		rec.Issues = append(rec.Issues, issue{"error", m})
+	}
+	for _, m := range s.Warnings {
+		rec.Issues = append(rec.Issues, issue{"warning", m})
+	}
+	return rec
+}
+
+type logShape struct {
+	logRef
+	Created time.Time `json:"createdOn"`
+	Changed time.Time `json:"lastChangedOn"`
+	Lines   int       `json:"lineCount"`
+}
+
+func (c *call) listLogs() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.Runs.Load(c.ctx(), r.ID)
+	if err != nil {
+		return nil, err
+	}
+	out, self := []logShape{}, c.projectURL()+"/_apis/build/builds/"+r.ID+"/logs/"
+	for i, j := range numbered(d) {
+		for _, s := range j.Steps {
+			if s.State == run.Pending {
+				continue
+			}
+			_, total, err := c.Runs.Logs.Lines(c.ctx(), j.LogID(s.Order), 1, 1)
+			if err != nil {
+				return nil, err
+			}
+			n := (i+1)*stepsPerJob + s.Order
+			changed := s.Finished
+			if changed.IsZero() {
+				changed = c.Clock.Now()
+			}
+			out = append(out, logShape{logRef{n, "Container", self + strconv.Itoa(n)}, s.Started, changed, total})
+		}
+	}
+	return listOf(out), nil
+}
+
+// getLog answers with lines as JSON or as text, whichever is asked for.
+func (c *call) getLog() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.Runs.Load(c.ctx(), r.ID)
+	if err != nil {
+		return nil, err
+	}
+	n := number(c.params["log"])
+	jobs := numbered(d)
+	at, step := n/stepsPerJob-1, n%stepsPerJob
+	if at < 0 || at >= len(jobs) || step < 1 || step > len(jobs[at].Steps) {
+		return nil, fault.New(fault.NotFound, "not-found", "run %s has no log %s", r.ID, c.params["log"])
+	}
+	from, to := max(number(c.query("startLine")), 1), number(c.query("endLine"))
+	lines := []string{}
+	for to == 0 || from <= to {
+		limit := logPage
+		if to != 0 {
+			limit = min(limit, to-from+1)
+		}
+		page, _, err := c.Runs.Logs.Lines(c.ctx(), jobs[at].LogID(step), from, limit)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, page...)
+		from += len(page)
+		if len(page) < limit {
+			break
+		}
+	}
+	if c.accepts("text/plain") && !c.accepts("application/json") {
+		return c.bytes("text/plain; charset=utf-8", []byte(strings.Join(append(lines, ""), "\n"))), nil
+	}
+	return listOf(lines), nil
+}
+
+// logPage is how many lines are read from the store at once.
+const logPage = 5000
