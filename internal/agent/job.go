@@ -145,9 +145,6 @@ func (j *job) folders() map[string]string {
 	if r, ok := j.m.Repositories["self"]; ok {
 		v["Build.Repository.Name"], v["Build.Repository.Uri"] = r.Name, r.URL
 	}
-	if j.m.Hook != "" { // a deployment job has no sources of its own
-		v["System.DefaultWorkingDirectory"] = j.dir
-	}
 	return v
 }
 
