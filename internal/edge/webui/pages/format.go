@@ -2,8 +2,10 @@ package pages
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -281,3 +283,12 @@ func Px(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
 
 // Itoa is strconv's.
 func Itoa(n int) string { return strconv.Itoa(n) }
+
+func asText(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
