@@ -279,6 +279,15 @@ func (l *limiter) allow(key string) error {
 	return nil
 }
 
+// forgive takes an attempt back that succeeded.
+func (l *limiter) forgive(keys ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range keys {
+		l.until[key] = l.until[key].Add(-attemptCost)
+	}
+}
+
 func (c *call) peer() string {
 	host, _, err := net.SplitHostPort(c.r.RemoteAddr)
 	if err != nil {
