@@ -22,7 +22,7 @@ func TestParseCommand(t *testing.T) {
 		"##vso[broken":                        nil,
 		"##vso[nodot]x":                       nil,
 		"##vso[task.complete result=Failed;]": {"task.complete", map[string]string{"result": "Failed"}, ""},
-		"##vso[task.setvariable variable=a;isSecret=true]v;1]": {"task.setvariable", map[string]string{"variable": "a", "issecret": "true"}, "v;1]"},
+		"##vso[task.setvariable variable=a;isSecret=true]v;1]":  {"task.setvariable", map[string]string{"variable": "a", "issecret": "true"}, "v;1]"},
 		"##vso[task.setvariable variable=x%3By%5D]100%AZP25%0A": {"task.setvariable", map[string]string{"variable": "x;y]"}, "100%\n"},
 		"progress ##vso[Task.SetProgress value=5;]half":         {"task.setprogress", map[string]string{"value": "5"}, "half"},
 	} {
