@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/rootfs"
