@@ -213,6 +213,7 @@ func (s *Server) handle() {
 		return nil
 	}))
 	s.outbox.Handle(application.TopicDrain, one(func(ctx context.Context, id string) error { return s.apps.DrainOld(ctx, id, s.planes.cachedUntil) }))
+	s.outbox.Handle(application.TopicExpire, one(s.apps.ExpirePrevious))
 	s.outbox.Handle(application.TopicChanged, one(func(_ context.Context, id string) error {
 		s.hub.Publish("app/"+id, "apps")
 		return nil
