@@ -35,6 +35,7 @@ func run(ctx context.Context, args []string) error {
 	name := fs.String("name", "", "")
 	folder := fs.String("folder", "", "")
 	vm := fs.String("vm-data", "", "")
+	sup := fs.Bool("supervise", false, "")
 	srv := fs.String("server", "", "")
 	org := fs.String("org", "default", "")
 	join := fs.String("join-token-file", "", "")
@@ -73,7 +74,7 @@ func run(ctx context.Context, args []string) error {
 				token = strings.TrimSpace(string(raw))
 			}
 		}
-		return agent.Run(ctx, agent.Config{Server: *srv, Organization: *org, Name: *name, Folder: *folder, JoinToken: token, Jobs: *jobs, VMData: *vm,
+		return agent.Run(ctx, agent.Config{Server: *srv, Organization: *org, Name: *name, Folder: *folder, JoinToken: token, Jobs: *jobs, VMData: *vm, Supervise: *sup,
 			ToolCache: filepath.Join(*folder, "tools"), Version: version, Log: log})
 	}
 	return fmt.Errorf("unknown")

@@ -49,13 +49,12 @@ type job struct {
 	dir     string // Pipeline.Workspace
 	temp    string
 
-	mu       sync.Mutex
-	vars     map[string]run.Variable // by lower-case name
-	outputs  map[string]string       // step.variable
-	paths    []string                // prepended to PATH, newest first
-	number   string
-	canceled bool
-	result   run.Result
+	mu      sync.Mutex
+	vars    map[string]run.Variable // by lower-case name
+	outputs map[string]string       // step.variable
+	paths   []string                // prepended to PATH, newest first
+	number  string
+	result  run.Result
 }
 
 // RunJob runs the steps of a job in order and returns how it ended. Canceling
@@ -144,9 +143,6 @@ func (j *job) folders() map[string]string {
 	}
 	if r, ok := j.m.Repositories["self"]; ok {
 		v["Build.Repository.Name"], v["Build.Repository.Uri"] = r.Name, r.URL
-	}
-	if j.m.Hook != "" { // a deployment job has no sources of its own
-		v["System.DefaultWorkingDirectory"] = j.dir
 	}
 	return v
 }

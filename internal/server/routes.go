@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/edge/agentapi"
+	"penstock.dev/penstock/internal/edge/devopsapi"
+	"penstock.dev/penstock/internal/edge/gitserver"
 )
 
 // routes is what the HTTP port answers, and where each part of it lives.
@@ -19,16 +21,32 @@ func (s *Server) routes() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "version": s.version, "generation": s.planes.Generation()})
 	})
+	mux.Handle("GET /metrics", s.metrics())
 	mux.Handle("/"+s.cfg.Organization+"/_apis/penstock/agent/", agentHandler)
+	api := devopsapi.New(s.apiServices())
+	git := gitserver.New(s.projects, s.repos, s.identity, s.git, s.cfg.Organization, s.log)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.Contains(r.URL.Path, "/_git/"):
-			http.NotFound(w, r)
+		switch path := strings.ToLower(r.URL.Path); {
+		case strings.Contains(path, "/_git/"):
+			git.ServeHTTP(w, r)
+		case strings.Contains(path, "/_apis/") || strings.HasSuffix(path, "/_apis"):
+			api.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
 	})
 	return mux
+}
+
+func (s *Server) apiServices() devopsapi.Services {
+	v := devopsapi.Services{Organization: s.cfg.Organization, Version: s.version, Clock: s.clock, Log: s.log, Identity: s.identity, Audit: s.audit,
+		Projects: s.projects, Repos: s.repos, PullRequests: s.prs, Pools: s.pools, Environments: s.environments, Applications: s.apps, Vaults: s.vaults,
+		VariableGroups: s.groups, Runs: s.runs, Artifacts: s.artifacts, Tests: s.tests, Monitor: s.monitor, Watch: s.planes, Hub: s.hub,
+		GatewayPort: func() string { return portSuffix(s.ports.Gateway) }}
+	if s.cfg.VMs.Local.Enabled {
+		v.Machines = s.machines
+	}
+	return v
 }
 
 // repin brings the targets of an application up to date after a machine joined.

@@ -137,7 +137,7 @@ func problem(res *http.Response) error {
 		body.Message = fmt.Sprintf("%s %s: %s", res.Request.Method, res.Request.URL.Path, res.Status)
 	}
 	kind := fault.ParseKind(body.Kind)
-	if body.Kind == "" && (res.StatusCode == 502 || res.StatusCode == 503 || res.StatusCode == 504) {
+	if body.Kind == "" && (res.StatusCode == http.StatusBadGateway || res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusGatewayTimeout) {
 		kind = fault.Unavailable
 	}
 	e := fault.New(kind, body.Code, "%s", body.Message)

@@ -112,7 +112,7 @@ func (s *story) expectResult(b *build, want string) error {
 
 // tail returns the last lines of a run's logs that contain a text.
 func (s *story) tail(b *build, grep string, n int) string {
-	var out struct{ Value []string }
+	var out struct{ Value []struct{ Text string } }
 	path := inProject(fmt.Sprintf("/_apis/penstock/runs/%d/logs?tail=%d", b.ID, n))
 	if grep != "" {
 		path += "&grep=" + grep
@@ -120,7 +120,11 @@ func (s *story) tail(b *build, grep string, n int) string {
 	if err := s.call("", http.MethodGet, path, nil, &out); err != nil {
 		return err.Error()
 	}
-	return strings.Join(out.Value, "\n")
+	lines := make([]string, 0, len(out.Value))
+	for _, l := range out.Value {
+		lines = append(lines, l.Text)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // edit changes one text in a file of ada's work tree.
