@@ -228,10 +228,11 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		cmd := exec.Command(args[1], args[2:]...)
-		if args[1] == "penstock" {
-			cmd.Path = binary
+		name := args[1]
+		if name == "penstock" {
+			name = binary
 		}
+		cmd := exec.Command(name, args[2:]...)
 		cmd.Env, cmd.Dir = environ(ts), ts.MkAbs(".")
 		out, _ = cmd.CombinedOutput()
 		if strings.Contains(string(out), args[0]) {

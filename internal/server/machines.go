@@ -84,7 +84,7 @@ func (m *machines) Start(ctx context.Context, vmID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.provider.Start(ctx, local(v)); err != nil {
+	if err := m.boot(ctx, v); err != nil {
 		return err
 	}
 	return m.set(ctx, v, environment.VMRunning, "start")
@@ -121,14 +121,29 @@ func (m *machines) Recreate(ctx context.Context, vmID string) error {
 	if err := m.provider.Delete(local(v)); err != nil {
 		return err
 	}
+	if err := m.boot(ctx, v); err != nil {
+		return err
+	}
+	return m.set(ctx, v, environment.VMRunning, "recreate")
+}
+
+// boot starts a machine. If its address was taken meanwhile it has another one,
+// and its application follows.
+func (m *machines) boot(ctx context.Context, v *environment.VM) error {
 	address, err := m.provider.Start(ctx, local(v))
+	if err != nil || address == v.Address {
+		return err
+	}
+	m.server.log.Warn("a VM has another address", "vm", v.Name, "was", v.Address, "is", address)
+	fresh, err := m.server.environments.VMs.Get(ctx, v.ID)
 	if err != nil {
 		return err
 	}
-	if address != v.Address {
-		m.server.log.Warn("a re-created VM got another address; apply its application again", "vm", v.Name, "was", v.Address, "is", address)
+	fresh.Address = address
+	if err := m.server.environments.VMs.Save(ctx, fresh); err != nil {
+		return err
 	}
-	return m.set(ctx, v, environment.VMRunning, "recreate")
+	return m.server.apps.SyncAddresses(ctx)
 }
 
 // resume starts the machines that ran when the server last stopped.
@@ -141,7 +156,7 @@ func (m *machines) resume(ctx context.Context) error {
 		if v.Provider != localProvider || v.State != environment.VMRunning {
 			continue
 		}
-		if _, err := m.provider.Start(ctx, local(v)); err != nil {
+		if err := m.boot(ctx, v); err != nil {
 			m.server.log.Error("VM cannot be started", "vm", v.Name, "error", err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
 type buildRow struct {
@@ -33,7 +34,7 @@ type runDetail struct {
 	Run struct {
 		ID, Pipeline, Number, State, Result, Branch, Commit, Message, RequestedBy, Cause string
 		Started, Finished, Queued                                                        time.Time
-		Diagnostics                                                                      []json.RawMessage
+		Diagnostics                                                                      []pipeline.Diagnostic
 	}
 	Stages []stageRow
 	Phases []phaseRow
@@ -185,9 +186,15 @@ func (c *cli) runHead(d runDetail) string {
 func (c *cli) runText(d runDetail) string {
 	var b strings.Builder
 	b.WriteString(c.runHead(d))
+	pipeline.Render(&b, d.Run.Diagnostics)
 	var rows [][]string
 	for _, st := range d.Stages {
 		rows = append(rows, []string{c.markOf(st.State, st.Result) + " " + st.Name, cmp.Or(st.DisplayName, st.Name), cmp.Or(st.Result, st.Waits, st.State), took(st.Started, st.Finished), st.Cause})
+		for _, p := range d.Phases {
+			if p.Cause != "" && p.Stage == st.Name && p.Attempt == st.Attempt {
+				rows = append(rows, []string{"  " + c.markOf(p.State, p.Result) + " " + p.Name, "", p.Result, "", p.Cause})
+			}
+		}
 		for _, j := range d.Jobs {
 			if j.Stage != st.Name || j.Attempt != st.Attempt {
 				continue
