@@ -86,6 +86,15 @@ func newCLI(deps Deps) *cli {
 	if deps.Env == nil {
 		deps.Env = os.Getenv
 	}
+	if deps.Stdin == nil {
+		deps.Stdin = os.Stdin
+	}
+	if deps.Stdout == nil {
+		deps.Stdout = os.Stdout
+	}
+	if deps.Stderr == nil {
+		deps.Stderr = os.Stderr
+	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
