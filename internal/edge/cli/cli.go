@@ -106,9 +106,9 @@ func Execute(ctx context.Context, args []string, deps Deps) int {
 	c := newCLI(deps)
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(deps.Stdin)
-	root.SetOut(deps.Stdout)
-	root.SetErr(deps.Stderr)
+	root.SetIn(c.Stdin)
+	root.SetOut(c.Stdout)
+	root.SetErr(c.Stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
