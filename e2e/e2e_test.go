@@ -53,6 +53,7 @@ func TestStories(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": up, "stop": stop, "kill9": kill9, "eventually": eventually, "spans": spans, "served": served, "newversion": newVersion,
+			"mini": mini, "git": git, "as": as, "swaps": swaps,
 		},
 	})
 }
@@ -158,7 +159,7 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func login(ts *testscript.TestScript, url, password string) {
-	cmd := exec.Command(binary, "login", url, "--user", "admin", "--password-stdin")
+	cmd := exec.Command(binary, "login", url, "--user", "admin")
 	cmd.Env = environ(ts)
 	cmd.Stdin = strings.NewReader(password + "\n")
 	out, err := cmd.CombinedOutput()

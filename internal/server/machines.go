@@ -182,7 +182,7 @@ func (s *Server) startAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args := []string{program, "agent", "--name", "embedded", "--folder", folder, "--server", s.URL(), "--org", s.cfg.Organization, "--jobs", itoa(s.cfg.Agent.Jobs)}
+	args := []string{program, "agent", "--name", "embedded", "--data", folder, "--server", s.URL(), "--org", s.cfg.Organization, "--jobs", itoa(s.cfg.Agent.Jobs)}
 	if _, err := os.Stat(filepath.Join(folder, "agent.json")); err != nil {
 		secret, _, err := s.identity.IssueToken(ctx, identity.Token{Kind: identity.JoinToken, Name: "embedded", Pool: "default", Expires: s.clock.Now().Add(time.Hour)})
 		if err != nil {

@@ -67,7 +67,7 @@ func (p *Provider) Start(ctx context.Context, m Machine) (address string, err er
 	if err := rootfs.WriteFile(filepath.Join(dir, "address"), []byte(address), 0o600); err != nil {
 		return "", err
 	}
-	args := []string{p.Program, "agent", "--name", m.Name, "--folder", filepath.Join(dir, "agent"), "--vm-data", filepath.Join(dir, "data"), "--supervise"}
+	args := []string{p.Program, "agent", "--name", m.Name, "--data", filepath.Join(dir, "agent"), "--vm-data", filepath.Join(dir, "data"), "--supervise"}
 	server, organization, token, err := p.Join(ctx, m.ID)
 	if err != nil {
 		return "", err

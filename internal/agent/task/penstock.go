@@ -164,7 +164,16 @@ func vmHealth(ctx context.Context, c *Context) (bool, string, error) {
 		return false, "GET " + address + ": no answer", nil
 	}
 	_ = res.Body.Close()
-	return res.StatusCode >= from && res.StatusCode <= to, "GET " + address + ": " + res.Status, nil
+	if res.StatusCode < from || res.StatusCode > to {
+		return false, "GET " + address + ": " + res.Status, nil
+	}
+	// The gateway must know it too: what follows comes through it.
+	for _, h := range app.Health {
+		if h.Backend == c.Job.VM && h.State != "healthy" {
+			return false, "GET " + address + ": " + res.Status + "; the gateway has not seen it yet", nil
+		}
+	}
+	return true, "GET " + address + ": " + res.Status, nil
 }
 
 func roleHealth(ctx context.Context, c *Context) (bool, string, error) {

@@ -47,6 +47,9 @@ type DemoOptions struct {
 	Data             string
 	Exit, Fast, List bool
 	Story            string
+	// SignIn signs the command line in as the first administrator, with the
+	// password if there is one, and returns the token.
+	SignIn func(ctx context.Context, server, password string) (token string, err error)
 }
 
 // DownOptions are what `penstock down` was called with.
@@ -61,6 +64,8 @@ type AgentOptions struct {
 	JoinTokenFile        string
 	Name, Data           string
 	Jobs                 int
+	VMData               string // folder of the VM it serves; "" = none
+	Supervise            bool   // run the VM's services itself, also where systemd runs
 }
 
 // cli is one call of the command line.

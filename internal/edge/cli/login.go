@@ -125,6 +125,40 @@ func (c *cli) login(ctx context.Context, args []string, user string, fromStdin b
 	return c.done(what, "signed in to %s as %s; context %s is current", t.server, who, name)
 }
 
+// signInFirst does for the demo what login does for a person: it signs in with
+// the first password, or takes the token that is kept.
+func (c *cli) signInFirst(ctx context.Context, server, password string) (string, error) {
+	t, err := parseAddress(server)
+	if err != nil {
+		return "", err
+	}
+	t.org = cmp.Or(t.org, "default")
+	if password == "" {
+		token, err := c.tokenFor(t)
+		if err == nil && token == "" {
+			err = fault.New(fault.Denied, "not-signed-in", "the server is set up already, and this machine is not signed in").Try("penstock login %s", server)
+		}
+		return token, err
+	}
+	host, _ := os.Hostname()
+	var s session
+	in := map[string]string{"name": "admin", "password": password, "client": clientName(host, "admin")}
+	if err := c.client(t, "").Do(ctx, http.MethodPost, "/_apis/penstock/sessions", in, &s); err != nil {
+		return "", err
+	}
+	k, err := c.credentials()
+	if err != nil {
+		return "", err
+	}
+	k.Tokens[t.server] = &savedToken{Token: s.Token, User: "admin", Organization: t.org}
+	if err := writeYAML(c.credentialsFile(), k); err != nil {
+		return "", err
+	}
+	t.project = "shop"
+	_, err = c.remember(t)
+	return s.Token, err
+}
+
 func (c *cli) signIn(ctx context.Context, a *Client, user string) (session, error) {
 	var s session
 	if user == "" {

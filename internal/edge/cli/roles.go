@@ -50,7 +50,7 @@ func (c *cli) demoCommand() *cobra.Command {
 			if c.Demo == nil {
 				return noRole("the demo")
 			}
-			o.Story = strings.Join(args, "")
+			o.Story, o.SignIn = strings.Join(args, ""), c.signInFirst
 			return c.Demo(ctx, o)
 		})
 	cmd.Flags().StringVar(&o.Data, "data", "", "`folder` of the data")
@@ -124,6 +124,8 @@ func (c *cli) agentCommand() *cobra.Command {
 	cmd.Flags().StringVar(&o.Name, "name", "", "name of the agent (default: the host's)")
 	cmd.Flags().StringVar(&o.Data, "data", "", "`folder` for its key and its work")
 	cmd.Flags().IntVar(&o.Jobs, "jobs", 1, "jobs at a time")
+	cmd.Flags().StringVar(&o.VMData, "vm-data", "", "`folder` of the VM it serves: what is deployed, and its services")
+	cmd.Flags().BoolVar(&o.Supervise, "supervise", false, "run the VM's services itself, also where systemd runs")
 	cmd.AddCommand(c.agentList(), c.joinToken(),
 		command("delete ID", "Removes an agent and revokes its key.", "penstock agent delete 3", exactly("ID"), func(ctx context.Context, args []string) error {
 			if err := c.sure("This removes agent "+args[0], args[0]); err != nil {
