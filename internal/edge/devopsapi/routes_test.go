@@ -256,6 +256,17 @@ func TestTimelineAndLogs(t *testing.T) {
 	if len(ours.Value) != 1 || ours.Value[0].Text != "three" || ours.Value[0].Number != 3 || ours.Value[0].Step != "Say" {
 		t.Errorf("ours %+v", ours.Value)
 	}
+	for accept, want := range map[string]string{"text/plain": "build/one/Say  2  two\n", "application/x-ndjson": `{"stage":"build","job":"one","step":"Say","line":2,"text":"two"}` + "\n"} {
+		for _, query := range []string{"?grep=two", "?grep=two&tail=5"} {
+			r := httptest.NewRequest("GET", "/default/shop/_apis/penstock/runs/1/logs"+query, nil)
+			r.Header.Set("Accept", accept)
+			r.Header.Set("Authorization", "Bearer "+w.tokens["reader"])
+			rec := httptest.NewRecorder()
+			if h.ServeHTTP(rec, r); rec.Body.String() != want {
+				t.Errorf("%s as %s: %q", query, accept, rec.Body)
+			}
+		}
+	}
 	var p problem
 	if got := w.call(h, "reader", "GET", "/default/shop/_apis/penstock/runs/1/logs?job=nope", "", &p); got != 404 || p.Found != "one" {
 		t.Errorf("%d %+v", got, p)
