@@ -91,6 +91,15 @@ func newCLI(deps Deps) *cli {
 	if deps.Env == nil {
 		deps.Env = os.Getenv
 	}
+	if deps.Stdin == nil {
+		deps.Stdin = os.Stdin
+	}
+	if deps.Stdout == nil {
+		deps.Stdout = os.Stdout
+	}
+	if deps.Stderr == nil {
+		deps.Stderr = os.Stderr
+	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
@@ -102,9 +111,9 @@ func Execute(ctx context.Context, args []string, deps Deps) int {
 	c := newCLI(deps)
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(deps.Stdin)
-	root.SetOut(deps.Stdout)
-	root.SetErr(deps.Stderr)
+	root.SetIn(c.Stdin)
+	root.SetOut(c.Stdout)
+	root.SetErr(c.Stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -155,6 +164,7 @@ func (c *cli) root() *cobra.Command {
 		c.permissionCommand(), c.auditCommand(), c.credentialCommand())
 	c.add(root, groupCode, c.projectCommand(), c.repoCommand(), c.prCommand(), c.policyCommand(), c.variableGroupCommand())
 	c.add(root, groupRuns, c.pipelineCommand(), c.runCommand(), c.approveCommand(), c.rejectCommand(), c.whyCommand(), c.poolCommand())
+	defer c.completeNames(root)
 	c.add(root, groupApps, c.envCommand(), c.appCommand(), c.applyCommand(), c.swapCommand(), c.rollbackCommand(), c.drainCommand(), c.vmCommand(), c.vaultCommand())
 	return root
 }

@@ -344,3 +344,12 @@ func TestRolesGetTheirOptions(t *testing.T) {
 		t.Errorf("agent %+v", agent)
 	}
 }
+
+func TestCompletionKnowsNames(t *testing.T) {
+	d := newDesk(t, map[string]string{"GET /shop/_apis/pipelines": `{"value":[{"name":"storefront-ci"}]}`, "GET /shop/_apis/penstock/applications": `{"value":[{"application":{"name":"storefront"}}]}`})
+	for line, want := range map[string]string{"__complete pipeline run ": "storefront-ci\n", "__complete swap ": "storefront\n", "__complete pipeline ru": "run\t", "__complete vm start ": ":4\n"} {
+		if out, errs, code := d.run(strings.Split(line, " ")...); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: %d %q %s", line, code, out, errs)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -215,12 +216,20 @@ func (c *cli) done(what any, format string, args ...any) error {
 	return c.outln(c.mark("ok") + " " + fmt.Sprintf(format, args...))
 }
 
+// sequence is a command to a terminal, such as a colour.
+var sequence = regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
+
 // printable takes out what could command a terminal.
 func printable(s string) string {
+	if strings.Contains(s, "\x1b[") {
+		s = sequence.ReplaceAllString(s, "")
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
 			return r
+		case r == '\r':
+			return ' '
 		case unicode.IsControl(r) || r == '\u202e' || r == '\u2066' || r == '\u2067' || r == '\u202d':
 			return '\ufffd'
 		}

@@ -45,7 +45,7 @@ func (c *cli) runLogsCommand() *cobra.Command {
 			if follow {
 				q.Set("follow", "true")
 			}
-			return c.logs(ctx, "/_apis/penstock/runs/"+id+"/logs?"+q.Encode(), follow, raw)
+			return c.logs(ctx, "/_apis/penstock/runs/"+id+"/logs?"+q.Encode(), raw)
 		})
 	f := cmd.Flags()
 	f.StringVar(&job, "job", "", "of one job")
@@ -57,7 +57,8 @@ func (c *cli) runLogsCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) logs(ctx context.Context, path string, follow, raw bool) error {
+// logs prints lines as they come; a log may be larger than memory.
+func (c *cli) logs(ctx context.Context, path string, raw bool) error {
 	a, err := c.inProject(ctx)
 	if err != nil {
 		return err
@@ -72,18 +73,6 @@ func (c *cli) logs(ctx context.Context, path string, follow, raw bool) error {
 			return c.outln(printable(d.V.Text))
 		}
 		return c.outln(printable(fmt.Sprintf("%s/%s/%s  %d  %s", d.V.Stage, d.V.Job, d.V.Step, d.V.Line, d.V.Text)))
-	}
-	if !follow {
-		var list page[logLine]
-		if err := a.Do(ctx, http.MethodGet, a.InProject(path), nil, &list); err != nil {
-			return err
-		}
-		for _, d := range list.Value {
-			if err := emit(d); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
 	body, err := a.Stream(ctx, http.MethodGet, a.InProject(path), "application/x-ndjson", nil)
 	if err != nil {
