@@ -140,12 +140,12 @@ func swaps(ts *testscript.TestScript, _ bool, args []string) {
 	l := startLoad(ts.Getenv("GATEWAY"), "mini.localhost")
 	for i := range n {
 		// Production goes there and back: forward by a swap, back by a rollback.
-		verb := "swap"
+		args := []string{"swap", "mini", "--wait", "published"}
 		if i%2 == 1 {
-			verb = "rollback"
+			args = []string{"rollback", "mini"}
 		}
 		before := l.sent.Load()
-		run(ts, "", verb, "mini", "--wait", "published")
+		run(ts, "", args...)
 		until(ts, "traffic after a swap", 30*time.Second, func() bool { return l.sent.Load() > before+50 })
 	}
 	l.stop()

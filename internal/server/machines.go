@@ -48,8 +48,9 @@ func (m *machines) Ensure(ctx context.Context, v *environment.VM) (string, error
 	if err != nil {
 		return "", err
 	}
-	v.Address, v.Provider, v.State = address, localProvider, environment.VMRunning
-	_, err = m.server.environments.AddVM(ctx, v)
+	_, err = m.server.environments.ChangeVM(ctx, v.ID, func(v *environment.VM) {
+		v.Address, v.Provider, v.State = address, localProvider, environment.VMRunning
+	})
 	return address, err
 }
 
@@ -66,12 +67,7 @@ func (m *machines) get(ctx context.Context, vmID string) (*environment.VM, error
 
 func (m *machines) set(ctx context.Context, v *environment.VM, state environment.VMState, action string) error {
 	return m.server.db.InTx(ctx, func(ctx context.Context) error {
-		fresh, err := m.server.environments.VMs.Get(ctx, v.ID)
-		if err != nil {
-			return err
-		}
-		fresh.State = state
-		if err := m.server.environments.VMs.Save(ctx, fresh); err != nil {
+		if _, err := m.server.environments.ChangeVM(ctx, v.ID, func(v *environment.VM) { v.State = state }); err != nil {
 			return err
 		}
 		return m.server.audit.Record(ctx, identity.From(ctx).Name, "vm."+action, "vm "+v.Name, "")
@@ -135,12 +131,7 @@ func (m *machines) boot(ctx context.Context, v *environment.VM) error {
 		return err
 	}
 	m.server.log.Warn("a VM has another address", "vm", v.Name, "was", v.Address, "is", address)
-	fresh, err := m.server.environments.VMs.Get(ctx, v.ID)
-	if err != nil {
-		return err
-	}
-	fresh.Address = address
-	if err := m.server.environments.VMs.Save(ctx, fresh); err != nil {
+	if _, err := m.server.environments.ChangeVM(ctx, v.ID, func(v *environment.VM) { v.Address = address }); err != nil {
 		return err
 	}
 	return m.server.apps.SyncAddresses(ctx)
