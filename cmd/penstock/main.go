@@ -2,9 +2,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"flag"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -12,84 +14,165 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/term"
+
 	"penstock.dev/penstock/internal/agent"
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/telemetry"
+	"penstock.dev/penstock/internal/edge/cli"
 	"penstock.dev/penstock/internal/edge/demo"
 	"penstock.dev/penstock/internal/server"
 )
 
+// version is set when a release is built.
 var version = "0.1.0"
 
 func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+}
+
+// process is what the roles need from this one.
+type process struct {
+	stdout, stderr io.Writer
+	env            func(string) string
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	p := &process{stdout: stdout, stderr: stderr, env: env}
+	return cli.Execute(ctx, args, cli.Deps{Stdin: stdin, Stdout: stdout, Stderr: stderr, Env: env, Version: version,
+		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent})
 }
 
-func run(ctx context.Context, args []string) error {
-	fs := flag.NewFlagSet("penstock", flag.ExitOnError)
-	data := fs.String("data", "", "")
-	purge := fs.Bool("purge", false, "")
-	name := fs.String("name", "", "")
-	folder := fs.String("folder", "", "")
-	vm := fs.String("vm-data", "", "")
-	srv := fs.String("server", "", "")
-	org := fs.String("org", "default", "")
-	join := fs.String("join-token-file", "", "")
-	jobs := fs.Int("jobs", 1, "")
-	_ = fs.Parse(args[1:])
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	set := map[string]string{}
-	if *data != "" {
-		set["data"] = *data
+func (p *process) load(data, ports string, set map[string]string) (server.Config, error) {
+	all := map[string]string{}
+	for k, v := range set {
+		all[k] = v
 	}
-	cfg, err := server.Load(os.Getenv, set)
+	if data != "" {
+		all["data"] = data
+	}
+	if ports != "" {
+		all["ports"] = ports
+	}
+	return server.Load(p.env, all)
+}
+
+// logger writes text for people and JSON for machines.
+func (p *process) logger(l server.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	f, isFile := p.stderr.(*os.File)
+	if l.Format == "text" || l.Format == "auto" && isFile && term.IsTerminal(int(f.Fd())) {
+		return slog.New(slog.NewTextHandler(p.stderr, o))
+	}
+	return slog.New(slog.NewJSONHandler(p.stderr, o))
+}
+
+func (p *process) up(ctx context.Context, o cli.UpOptions) error {
+	cfg, err := p.load(o.Data, o.Ports, o.Set)
 	if err != nil {
 		return err
 	}
-	switch args[0] {
-	case "up":
-		return server.Up(ctx, server.Options{Config: cfg, Version: version, Out: os.Stdout, Log: log})
-	case "demo":
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		return server.Up(ctx, server.Options{Config: cfg, Version: version, Out: os.Stdout, Log: log, Ready: func(url, password string) {
-			go func() {
-				defer cancel()
-				if err := demoWith(ctx, cfg.Data, url, password); err != nil {
-					fmt.Fprintf(os.Stderr, "%+v\n", err)
-				}
-			}()
-		}})
-	case "down":
-		return server.Down(ctx, cfg.Data, *purge, os.Stdout)
-	case "agent":
-		token := ""
-		if *join != "" {
-			raw, err := os.ReadFile(*join)
-			if err == nil {
-				token = strings.TrimSpace(string(raw))
+	return server.Up(ctx, server.Options{Config: cfg, Version: version, Out: p.stdout, Log: p.logger(cfg.Log)})
+}
+
+func (p *process) down(ctx context.Context, o cli.DownOptions) error {
+	cfg, err := p.load(o.Data, "", nil)
+	if err != nil {
+		return err
+	}
+	return server.Down(ctx, cfg.Data, o.Purge, p.stdout)
+}
+
+// demo tells its story on the server of the data folder, starting one if none
+// runs. It then keeps running, so that the reader can look around, unless told
+// to exit.
+func (p *process) demo(ctx context.Context, o cli.DemoOptions) error {
+	if o.List {
+		fmt.Fprintln(p.stdout, "main    from an empty server to a release that is rolled back by hand")
+		return nil
+	}
+	if o.Story != "" && o.Story != "main" {
+		return fault.New(fault.Invalid, "unknown-story", "there is no story %s", o.Story).Want("main")
+	}
+	cfg, err := p.load(o.Data, "", nil)
+	if err != nil {
+		return err
+	}
+	if server.Running(cfg.Data) {
+		return p.tell(ctx, cfg, o, "")
+	}
+	upCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	told := make(chan error, 1)
+	err = server.Up(upCtx, server.Options{Config: cfg, Version: version, Out: p.stdout, Log: p.logger(quiet(cfg.Log)), Ready: func(password string) {
+		go func() {
+			err := p.tell(upCtx, cfg, o, password)
+			told <- err
+			if o.Exit || err != nil {
+				stop()
 			}
-		}
-		return agent.Run(ctx, agent.Config{Server: *srv, Organization: *org, Name: *name, Folder: *folder, JoinToken: token, Jobs: *jobs, VMData: *vm,
-			ToolCache: filepath.Join(*folder, "tools"), Version: version, Log: log})
+		}()
+	}})
+	select {
+	case story := <-told:
+		return errors.Join(story, err)
+	default:
+		return err
 	}
-	return fmt.Errorf("unknown")
 }
 
-func demoWith(ctx context.Context, data, url, password string) error {
-	u, err := server.ReadUpFile(data)
+// quiet keeps a server's ordinary news out of a story.
+func quiet(l server.Log) server.Log {
+	if l.Level == "info" {
+		l.Level = "warn"
+	}
+	return l
+}
+
+func (p *process) tell(ctx context.Context, cfg server.Config, o cli.DemoOptions, password string) error {
+	u, err := server.ReadUpFile(cfg.Data)
 	if err != nil {
 		return err
 	}
-	token := os.Getenv("PENSTOCK_TOKEN")
-	if password != "" {
-		if token, err = demo.SignIn(ctx, url, u.Organization, "admin", password); err != nil {
-			return err
-		}
+	token, err := o.SignIn(ctx, u.URL, password)
+	if err != nil {
+		return err
 	}
-	return demo.Run(ctx, demo.Options{Server: url, Organization: u.Organization, Token: token, DNS: u.Ports.DNS, Gateway: u.Ports.Gateway,
-		Folder: filepath.Join(data, "demo"), Out: os.Stdout, Fast: true})
+	f, isFile := p.stdout.(*os.File)
+	return demo.Run(ctx, demo.Options{Server: u.URL, Organization: u.Organization, Token: token, DNS: u.Ports.DNS, Gateway: u.Ports.Gateway,
+		Folder: filepath.Join(cfg.Data, "demo"), Out: p.stdout, Fast: o.Fast || o.Exit,
+		Color: isFile && term.IsTerminal(int(f.Fd())) && p.env("NO_COLOR") == ""})
+}
+
+func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
+	stop, err := telemetry.ToFile(p.env("PENSTOCK_TRACE_FILE"))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	token := ""
+	if o.JoinTokenFile != "" {
+		raw, err := os.ReadFile(o.JoinTokenFile)
+		if err != nil && !os.IsNotExist(err) {
+			return fault.Wrap(err, fault.Invalid, "join-token-unreadable", "the join token cannot be read").At("%s", o.JoinTokenFile)
+		}
+		token = strings.TrimSpace(string(raw))
+	}
+	host, _ := os.Hostname()
+	data := o.Data
+	if data == "" {
+		data = "agent"
+	}
+	if data, err = filepath.Abs(data); err != nil {
+		return err
+	}
+	return agent.Run(ctx, agent.Config{Server: strings.TrimSuffix(o.Server, "/"), Organization: cmp.Or(o.Organization, "default"), Name: cmp.Or(o.Name, host), Folder: data,
+		JoinToken: token, Jobs: o.Jobs, VMData: o.VMData, Supervise: o.Supervise, ToolCache: filepath.Join(data, "tools"), Version: version,
+		Log: p.logger(server.Log{Level: "info", Format: "auto"})})
 }

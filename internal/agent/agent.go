@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/rootfs"
@@ -33,6 +34,7 @@ type Config struct {
 	JoinToken    string // used once, where agent.json does not exist
 	Jobs         int    // at a time
 	VMData       string // folder of the VM it serves; "" = it serves none
+	Supervise    bool   // run the VM's services itself also where systemd runs
 	ToolCache    string
 	Version      string
 	Log          *slog.Logger
@@ -71,7 +73,7 @@ type Agent struct {
 	cfg      Config
 	id       Identity
 	client   *rest.Client
-	services *Supervisor
+	services task.Services
 
 	mu      sync.Mutex
 	running map[string]*running
@@ -100,11 +102,17 @@ func Run(ctx context.Context, cfg Config) error {
 	defer unlock()
 	a := &Agent{cfg: cfg, running: map[string]*running{}, slots: make([]bool, cfg.Jobs),
 		client: &rest.Client{Base: cfg.Server, HTTP: &http.Client{Timeout: 2 * time.Minute, Transport: transport()}}}
-	if cfg.VMData != "" {
-		if a.services, err = NewSupervisor(cfg.VMData, cfg.Log); err != nil {
+	switch {
+	case cfg.VMData == "":
+	case hasSystemd() && !cfg.Supervise:
+		a.services = &Systemd{data: cfg.VMData}
+	default:
+		supervisor, err := NewSupervisor(cfg.VMData, cfg.Log)
+		if err != nil {
 			return err
 		}
-		defer a.services.Close()
+		defer supervisor.Close()
+		a.services = supervisor
 	}
 	if err := a.identify(ctx); err != nil {
 		return err

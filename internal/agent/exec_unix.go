@@ -19,3 +19,6 @@ var (
 )
 
 func signalGroup(pid int, sig syscall.Signal) { _ = syscall.Kill(-pid, sig) }
+
+// reloadProcess asks a service to read its configuration again.
+func reloadProcess(pid int) { _ = syscall.Kill(pid, syscall.SIGHUP) }

@@ -28,3 +28,6 @@ func signalGroup(pid int, sig syscall.Signal) {
 		_ = p.Kill()
 	}
 }
+
+// reloadProcess does nothing: Windows services are asked in another way.
+func reloadProcess(int) {}

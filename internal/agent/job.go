@@ -49,13 +49,12 @@ type job struct {
 	dir     string // Pipeline.Workspace
 	temp    string
 
-	mu       sync.Mutex
-	vars     map[string]run.Variable // by lower-case name
-	outputs  map[string]string       // step.variable
-	paths    []string                // prepended to PATH, newest first
-	number   string
-	canceled bool
-	result   run.Result
+	mu      sync.Mutex
+	vars    map[string]run.Variable // by lower-case name
+	outputs map[string]string       // step.variable
+	paths   []string                // prepended to PATH, newest first
+	number  string
+	result  run.Result
 }
 
 // RunJob runs the steps of a job in order and returns how it ended. Canceling

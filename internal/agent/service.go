@@ -134,7 +134,7 @@ func (s *Supervisor) Apply(ctx context.Context, spec task.ServiceSpec, action st
 		if svc.PID == 0 {
 			return s.state(svc), fault.New(fault.Conflict, "service-stopped", "service %s does not run", spec.Name)
 		}
-		_ = syscall.Kill(svc.PID, syscall.SIGHUP)
+		reloadProcess(svc.PID)
 	case "status", "log":
 	default:
 		return s.state(svc), fault.New(fault.Invalid, "unknown-action", "no action %q", action).Want("restart, start, stop, reload, status or log")

@@ -48,8 +48,9 @@ func (m *machines) Ensure(ctx context.Context, v *environment.VM) (string, error
 	if err != nil {
 		return "", err
 	}
-	v.Address, v.Provider, v.State = address, localProvider, environment.VMRunning
-	_, err = m.server.environments.AddVM(ctx, v)
+	_, err = m.server.environments.ChangeVM(ctx, v.ID, func(v *environment.VM) {
+		v.Address, v.Provider, v.State = address, localProvider, environment.VMRunning
+	})
 	return address, err
 }
 
@@ -66,12 +67,7 @@ func (m *machines) get(ctx context.Context, vmID string) (*environment.VM, error
 
 func (m *machines) set(ctx context.Context, v *environment.VM, state environment.VMState, action string) error {
 	return m.server.db.InTx(ctx, func(ctx context.Context) error {
-		fresh, err := m.server.environments.VMs.Get(ctx, v.ID)
-		if err != nil {
-			return err
-		}
-		fresh.State = state
-		if err := m.server.environments.VMs.Save(ctx, fresh); err != nil {
+		if _, err := m.server.environments.ChangeVM(ctx, v.ID, func(v *environment.VM) { v.State = state }); err != nil {
 			return err
 		}
 		return m.server.audit.Record(ctx, identity.From(ctx).Name, "vm."+action, "vm "+v.Name, "")
@@ -84,7 +80,7 @@ func (m *machines) Start(ctx context.Context, vmID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.provider.Start(ctx, local(v)); err != nil {
+	if err := m.boot(ctx, v); err != nil {
 		return err
 	}
 	return m.set(ctx, v, environment.VMRunning, "start")
@@ -121,14 +117,24 @@ func (m *machines) Recreate(ctx context.Context, vmID string) error {
 	if err := m.provider.Delete(local(v)); err != nil {
 		return err
 	}
-	address, err := m.provider.Start(ctx, local(v))
-	if err != nil {
+	if err := m.boot(ctx, v); err != nil {
 		return err
 	}
-	if address != v.Address {
-		m.server.log.Warn("a re-created VM got another address; apply its application again", "vm", v.Name, "was", v.Address, "is", address)
-	}
 	return m.set(ctx, v, environment.VMRunning, "recreate")
+}
+
+// boot starts a machine. If its address was taken meanwhile it has another one,
+// and its application follows.
+func (m *machines) boot(ctx context.Context, v *environment.VM) error {
+	address, err := m.provider.Start(ctx, local(v))
+	if err != nil || address == v.Address {
+		return err
+	}
+	m.server.log.Warn("a VM has another address", "vm", v.Name, "was", v.Address, "is", address)
+	if _, err := m.server.environments.ChangeVM(ctx, v.ID, func(v *environment.VM) { v.Address = address }); err != nil {
+		return err
+	}
+	return m.server.apps.SyncAddresses(ctx)
 }
 
 // resume starts the machines that ran when the server last stopped.
@@ -141,7 +147,7 @@ func (m *machines) resume(ctx context.Context) error {
 		if v.Provider != localProvider || v.State != environment.VMRunning {
 			continue
 		}
-		if _, err := m.provider.Start(ctx, local(v)); err != nil {
+		if err := m.boot(ctx, v); err != nil {
 			m.server.log.Error("VM cannot be started", "vm", v.Name, "error", err)
 		}
 	}
@@ -182,7 +188,7 @@ func (s *Server) startAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args := []string{program, "agent", "--name", "embedded", "--folder", folder, "--server", s.URL(), "--org", s.cfg.Organization, "--jobs", itoa(s.cfg.Agent.Jobs)}
+	args := []string{program, "agent", "--name", "embedded", "--data", folder, "--server", s.URL(), "--org", s.cfg.Organization, "--jobs", itoa(s.cfg.Agent.Jobs)}
 	if _, err := os.Stat(filepath.Join(folder, "agent.json")); err != nil {
 		secret, _, err := s.identity.IssueToken(ctx, identity.Token{Kind: identity.JoinToken, Name: "embedded", Pool: "default", Expires: s.clock.Now().Add(time.Hour)})
 		if err != nil {

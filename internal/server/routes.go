@@ -21,6 +21,7 @@ func (s *Server) routes() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "version": s.version, "generation": s.planes.Generation()})
 	})
+	mux.Handle("GET /metrics", s.metrics())
 	mux.Handle("/"+s.cfg.Organization+"/_apis/penstock/agent/", agentHandler)
 	api := devopsapi.New(s.apiServices())
 	git := gitserver.New(s.projects, s.repos, s.identity, s.git, s.cfg.Organization, s.log)

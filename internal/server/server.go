@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"penstock.dev/penstock/internal/adapter/blobstore"
 	"penstock.dev/penstock/internal/adapter/gitcli"
 	"penstock.dev/penstock/internal/adapter/seal"
@@ -75,6 +77,7 @@ type Server struct {
 	listener net.Listener
 	ports    Ports
 	stopping chan struct{}
+	ended    *prometheus.CounterVec
 }
 
 // open builds the server on a data folder without starting anything.
@@ -82,7 +85,7 @@ func open(ctx context.Context, cfg Config, version string, log *slog.Logger) (*S
 	if err := writable(cfg.Data); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, version: version, log: log, hub: &broadcast.Hub{}, monitor: &monitor.Recorder{}, stopping: make(chan struct{})}
+	s := &Server{cfg: cfg, version: version, log: log, hub: &broadcast.Hub{}, monitor: &monitor.Recorder{}, stopping: make(chan struct{}), ended: newEnded()}
 	var err error
 	if s.db, err = sqlstore.Open(ctx, cfg.Data); err != nil {
 		return nil, err
@@ -202,11 +205,15 @@ func (s *Server) handle() {
 	s.outbox.Handle(run.TopicAdvance, one(s.runs.AdvanceRun, s.runs.WakeServerJobs))
 	s.outbox.Handle(run.TopicPin, one(s.runs.PinDeployment))
 	s.outbox.Handle(run.TopicServerJob, one(s.runs.ServeJob))
-	s.outbox.Handle(run.TopicCompleted, one(s.runs.StartFollowers, s.prs.RunEnded, func(_ context.Context, id string) error {
+	s.outbox.Handle(run.TopicCompleted, one(s.runs.StartFollowers, s.prs.RunEnded, func(ctx context.Context, id string) error {
 		s.hub.Publish("run/"+id, "runs", "apps")
+		if r, err := s.runs.Runs.Get(ctx, id); err == nil {
+			s.ended.WithLabelValues(r.Pipeline, string(r.Result)).Inc()
+		}
 		return nil
 	}))
 	s.outbox.Handle(application.TopicDrain, one(func(ctx context.Context, id string) error { return s.apps.DrainOld(ctx, id, s.planes.cachedUntil) }))
+	s.outbox.Handle(application.TopicExpire, one(s.apps.ExpirePrevious))
 	s.outbox.Handle(application.TopicChanged, one(func(_ context.Context, id string) error {
 		s.hub.Publish("app/"+id, "apps")
 		return nil

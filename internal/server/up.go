@@ -31,7 +31,7 @@ type Options struct {
 	Log     *slog.Logger
 	// Ready is called once everything answers; password is the administrator's
 	// first one, or "" if it exists already.
-	Ready func(url, password string)
+	Ready func(password string)
 }
 
 // Up runs everything in one process until ctx ends.
@@ -78,12 +78,25 @@ func Up(ctx context.Context, o Options) error {
 	}
 	s.banner(o.Out, ready, notes, password)
 	if o.Ready != nil {
-		o.Ready(s.URL(), password)
+		o.Ready(password)
 	}
 	<-group.Context().Done()
 	s.shutdown(cfg.Shutdown)
 	group.Stop()
 	return group.Wait()
+}
+
+// Running reports whether a server works on a data folder.
+func Running(data string) bool {
+	if _, err := os.Stat(data); err != nil {
+		return false
+	}
+	unlock, err := lockData(data)
+	if err != nil {
+		return fault.CodeOf(err) == "already-up"
+	}
+	unlock()
+	return false
 }
 
 // start brings the stored state and the data planes together and makes the

@@ -6,13 +6,11 @@ package localvm
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"penstock.dev/penstock/internal/base/detached"
@@ -38,12 +36,6 @@ type Provider struct {
 	mu sync.Mutex
 }
 
-// claims is where addresses are claimed, for every installation of the user on
-// this machine.
-func claims() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("penstock-addresses-%d", os.Getuid()))
-}
-
 func (p *Provider) dir(m Machine) string { return filepath.Join(p.Folder, m.ID) }
 
 // Start boots a VM, making it if it does not exist, and returns its address.
@@ -67,7 +59,7 @@ func (p *Provider) Start(ctx context.Context, m Machine) (address string, err er
 	if err := rootfs.WriteFile(filepath.Join(dir, "address"), []byte(address), 0o600); err != nil {
 		return "", err
 	}
-	args := []string{p.Program, "agent", "--name", m.Name, "--folder", filepath.Join(dir, "agent"), "--vm-data", filepath.Join(dir, "data")}
+	args := []string{p.Program, "agent", "--name", m.Name, "--data", filepath.Join(dir, "agent"), "--vm-data", filepath.Join(dir, "data"), "--supervise"}
 	server, organization, token, err := p.Join(ctx, m.ID)
 	if err != nil {
 		return "", err
@@ -87,9 +79,6 @@ func (p *Provider) Start(ctx context.Context, m Machine) (address string, err er
 // claim takes an address nobody else on this machine uses: the one known from
 // before if it can be had.
 func (p *Provider) claim(known string) (string, *os.File, error) {
-	if err := os.MkdirAll(claims(), 0o700); err != nil {
-		return "", nil, err
-	}
 	if known != "" {
 		if f := tryClaim(known); f != nil {
 			return known, f, nil
@@ -111,13 +100,17 @@ func (p *Provider) claim(known string) (string, *os.File, error) {
 	}
 }
 
+// tryClaim takes an address for every installation on this machine: a socket
+// with its name, in the same network namespace as the address, that lives as
+// long as a process holds it.
 func tryClaim(address string) *os.File {
-	f, err := os.OpenFile(filepath.Join(claims(), address), os.O_CREATE|os.O_RDWR, 0o600)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@penstock/" + address, Net: "unix"})
 	if err != nil {
 		return nil
 	}
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		_ = f.Close()
+	defer func() { _ = l.Close() }()
+	f, err := l.File()
+	if err != nil {
 		return nil
 	}
 	return f

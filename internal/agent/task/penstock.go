@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -132,7 +133,7 @@ func health(ctx context.Context, c *Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			if context.Cause(ctx) == context.DeadlineExceeded {
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return fault.New(fault.Unavailable, "not-healthy", "not healthy within %s", limit).Got("%s", last)
 			}
 			return ctx.Err()
@@ -163,7 +164,16 @@ func vmHealth(ctx context.Context, c *Context) (bool, string, error) {
 		return false, "GET " + address + ": no answer", nil
 	}
 	_ = res.Body.Close()
-	return res.StatusCode >= from && res.StatusCode <= to, "GET " + address + ": " + res.Status, nil
+	if res.StatusCode < from || res.StatusCode > to {
+		return false, "GET " + address + ": " + res.Status, nil
+	}
+	// The gateway must know it too: what follows comes through it.
+	for _, h := range app.Health {
+		if h.Backend == c.Job.VM && h.State != "healthy" {
+			return false, "GET " + address + ": " + res.Status + "; the gateway has not seen it yet", nil
+		}
+	}
+	return true, "GET " + address + ": " + res.Status, nil
 }
 
 func roleHealth(ctx context.Context, c *Context) (bool, string, error) {
@@ -306,7 +316,7 @@ func iisDeploy(ctx context.Context, c *Context) error {
 			return fault.New(fault.Invalid, "unsupported-input", "input %s is not supported by this version", unsupported)
 		}
 	}
-	target := filepath.Join(vm.Data(), "site")
+	var target string
 	if c.Job.Application != "" && strings.EqualFold(site, c.Job.Application) {
 		v := &appView{}
 		if err := c.Client.JSON(ctx, http.MethodGet, "/_apis/penstock/applications/"+url.PathEscape(site), nil, v); err != nil {

@@ -51,10 +51,7 @@ func cmdLine(ctx context.Context, c *Context) error {
 	if err != nil {
 		return err
 	}
-	c.Print("Script contents:")
-	if len(script) < 1024 && !strings.Contains(strings.TrimSpace(script), "\n") {
-		c.Print(strings.TrimSpace(script))
-	}
+	showScript(c, script)
 	c.Print("========================== Starting Command Output ===========================")
 	shell, err := find("bash", "bash (package bash) runs script: steps")
 	if err != nil {
@@ -63,6 +60,16 @@ func cmdLine(ctx context.Context, c *Context) error {
 		}
 	}
 	return runScript(ctx, c, "Cmd.exe", Command{Path: shell, Args: []string{"--noprofile", "--norc", file}})
+}
+
+// showScript prints a script of one line. One that holds a logging command is
+// not shown: printing it would carry the command out.
+func showScript(c *Context, text string) {
+	text = strings.TrimSpace(text)
+	if len(text) < 1024 && !strings.Contains(text, "\n") && !strings.Contains(text, "##vso[") {
+		c.Print("Script contents:")
+		c.Print(text)
+	}
 }
 
 func find(program, why string) (string, error) {
@@ -82,10 +89,7 @@ func bash(ctx context.Context, c *Context) error {
 	if strings.EqualFold(c.Input("targetType"), "inline") {
 		c.Print("Generating script.")
 		text := strings.ReplaceAll(c.Inputs["script"], "\r\n", "\n")
-		c.Print("Script contents:")
-		if !strings.Contains(strings.TrimSpace(text), "\n") {
-			c.Print(strings.TrimSpace(text))
-		}
+		showScript(c, text)
 		file, err := c.TempFile("*.sh", text, 0o600)
 		if err != nil {
 			return err

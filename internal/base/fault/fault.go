@@ -77,8 +77,8 @@ func Wrap(err error, kind Kind, code, format string, args ...any) *Error {
 	return e
 }
 
-// At, Want, Got, Try and Because fill one answer each and return the error, so
-// that an error reads as a sentence where it is made.
+// At says where. It returns the error, as the next three do, so that an error
+// reads as a sentence where it is made.
 func (e *Error) At(format string, args ...any) *Error {
 	e.Where = fmt.Sprintf(format, args...)
 	return e

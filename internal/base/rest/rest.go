@@ -28,6 +28,13 @@ const (
 	retryWait = 500 * time.Millisecond
 )
 
+// The codes of errors that trying again may cure. What a server refuses with a
+// reason of its own is not among them.
+const (
+	unreachable = "server-unreachable"
+	notReady    = "server-not-ready" // something before the server answers for it
+)
+
 // JSON sends a request and decodes the answer into out (nil = ignored). A
 // server that cannot be reached is tried again for two minutes: every route
 // used here is safe to repeat.
@@ -86,7 +93,7 @@ func (c *Client) retry(ctx context.Context, send func() (*http.Response, error))
 		if err == nil {
 			err = problem(res)
 		}
-		if !fault.Is(err, fault.Unavailable) || time.Now().After(deadline) || ctx.Err() != nil {
+		if again := fault.CodeOf(err); again != unreachable && again != notReady || time.Now().After(deadline) || ctx.Err() != nil {
 			return nil, err
 		}
 		timer := time.NewTimer(retryWait)
@@ -115,7 +122,7 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	}
 	res, err := c.HTTP.Do(req)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "server-unreachable", "the server cannot be reached")
+		return nil, fault.Wrap(err, fault.Unavailable, unreachable, "the server cannot be reached")
 	}
 	return res, nil
 }
@@ -137,8 +144,8 @@ func problem(res *http.Response) error {
 		body.Message = fmt.Sprintf("%s %s: %s", res.Request.Method, res.Request.URL.Path, res.Status)
 	}
 	kind := fault.ParseKind(body.Kind)
-	if body.Kind == "" && (res.StatusCode == 502 || res.StatusCode == 503 || res.StatusCode == 504) {
-		kind = fault.Unavailable
+	if body.Kind == "" && (res.StatusCode == http.StatusBadGateway || res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusGatewayTimeout) {
+		kind, body.Code = fault.Unavailable, notReady
 	}
 	e := fault.New(kind, body.Code, "%s", body.Message)
 	e.Expected, e.Found, e.Do = body.Expected, body.Found, body.Do

@@ -25,9 +25,10 @@ type Service struct {
 	Clock    store.Clock
 	LeaseTTL time.Duration // an agent silent for longer has lost its job
 
-	mu   sync.Mutex
-	wake chan struct{}
-	seen map[string]time.Time
+	mu      sync.Mutex
+	wake    chan struct{}
+	seen    map[string]time.Time
+	started time.Time
 }
 
 // EnsurePool returns the pool of that name, making it if missing.
@@ -186,6 +187,22 @@ func (s *Service) Saw(agentID string) {
 	s.seen[agentID] = s.Clock.Now()
 }
 
+// Absent is for how long an agent has not been heard of: since its last
+// request, or since this server began to listen.
+func (s *Service) Absent(agentID string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.Clock.Now()
+	if s.started.IsZero() {
+		s.started = now
+	}
+	last := s.seen[agentID]
+	if last.Before(s.started) {
+		last = s.started
+	}
+	return now.Sub(last)
+}
+
 // Gone notes that an agent said goodbye.
 func (s *Service) Gone(agentID string) {
 	s.mu.Lock()
@@ -324,6 +341,11 @@ func (s *Service) Canceling(ctx context.Context, agentID string) ([]string, erro
 		}
 	}
 	return ids, nil
+}
+
+// Addressed lists the queued requests that only one agent can take.
+func (s *Service) Addressed(ctx context.Context) ([]*Request, error) {
+	return s.Requests.Find(ctx, store.Where("state", string(Queued)).AndOp("agent_id", store.Ne, ""))
 }
 
 // Lost lists the requests whose lease has run out.

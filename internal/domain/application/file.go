@@ -131,11 +131,11 @@ const MaxFile = 256 << 10
 // ParseFile reads an application file. Every finding is reported at once, each
 // with its line; the error's kind is Invalid.
 func ParseFile(name string, data []byte) (*Spec, error) {
-	bad := func(format string, args ...any) error {
+	bad := func(format string, args ...any) *fault.Error {
 		return fault.New(fault.Invalid, "invalid-application", format, args...).At("%s", name).Try("penstock explain application")
 	}
 	if len(data) > MaxFile {
-		return nil, bad("the file is too large").(*fault.Error).Want("at most %d bytes", MaxFile)
+		return nil, bad("the file is too large").Want("at most %d bytes", MaxFile)
 	}
 	s := defaults()
 	dec := yaml.NewDecoder(strings.NewReader(string(data)))

@@ -66,18 +66,24 @@ func (s *Service) Find(ctx context.Context, projectID, name string) (*Applicatio
 	return nil, e
 }
 
-// near: the same letters, or all but two in place.
+// near: at most two letters added, left out or changed.
 func near(a, b string) bool {
-	if len(a) != len(b) {
-		return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
 	}
-	off := 0
-	for i := range a {
-		if a[i] != b[i] {
-			off++
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, diagonal+cost)
 		}
 	}
-	return off <= 2
+	return row[len(b)] <= 2
 }
 
 // Of lists the applications of a project.
@@ -185,6 +191,38 @@ func (s *Service) ensureMachines(ctx context.Context, a *Application) error {
 				}
 			}
 			slot.Addresses = append(slot.Addresses, vm.Address)
+		}
+	}
+	return nil
+}
+
+// SyncAddresses takes over the addresses of machines that changed theirs.
+func (s *Service) SyncAddresses(ctx context.Context) error {
+	s.traffic.Lock()
+	defer s.traffic.Unlock()
+	apps, err := s.Apps.Find(ctx, store.Query{})
+	if err != nil {
+		return err
+	}
+	for _, a := range apps {
+		moved := false
+		for i := range a.Slots {
+			var now []string
+			for _, name := range a.Slots[i].VMs {
+				vm, err := s.Environments.FindVM(ctx, a.ProjectID, name)
+				if err != nil {
+					return err
+				}
+				now = append(now, vm.Address)
+			}
+			moved = moved || !slices.Equal(now, a.Slots[i].Addresses)
+			a.Slots[i].Addresses = now
+		}
+		if !moved {
+			continue
+		}
+		if err := s.serve(ctx, a, "application.addresses", ""); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -24,6 +24,25 @@ type SwapRequest struct {
 	DryRun           bool
 }
 
+// TopicExpire lets a slot that was kept for rollback become idle.
+const TopicExpire = "slot.expire"
+
+// ExpirePrevious gives up the warm slot of an application whose time is over.
+func (s *Service) ExpirePrevious(ctx context.Context, appID string) error {
+	s.traffic.Lock()
+	defer s.traffic.Unlock()
+	a, err := s.Apps.Get(ctx, appID)
+	if err != nil {
+		return err
+	}
+	kept := a.WithRole(Previous)
+	if kept == nil || kept.KeptUntil.IsZero() || kept.KeptUntil.After(s.Clock.Now()) {
+		return nil
+	}
+	kept.Role, kept.KeptUntil = Idle, time.Time{}
+	return s.serve(ctx, a, "slot.expire", "slot "+kept.Name)
+}
+
 // TopicDrain follows a swap until the old side is empty.
 const TopicDrain = "swap.drain"
 
@@ -219,7 +238,11 @@ func (s *Service) commit(ctx context.Context, a *Application, w *Swap, generatio
 		if err := s.Audit.Record(ctx, w.By, action, "application "+a.Name, fmt.Sprintf("generation %d: production is %s (%s)", generation, w.NewSlot, w.NewRelease)); err != nil {
 			return err
 		}
-		return s.Tx.Emit(ctx, outbox.New(TopicPublish, "traffic", generation), outbox.New(TopicDrain, w.ID, w.ID))
+		after := []outbox.Message{outbox.New(TopicPublish, "traffic", generation), outbox.New(TopicDrain, w.ID, w.ID)}
+		if kept := a.WithRole(Previous); kept != nil {
+			after = append(after, outbox.New(TopicExpire, a.ID, a.ID).At(kept.KeptUntil))
+		}
+		return s.Tx.Emit(ctx, after...)
 	})
 }
 

@@ -348,6 +348,20 @@ func (s *Service) AddVM(ctx context.Context, v *VM) (*VM, error) {
 	})
 }
 
+// ChangeVM changes a stored VM; what others change at the same time stays.
+func (s *Service) ChangeVM(ctx context.Context, id string, change func(v *VM)) (*VM, error) {
+	var v *VM
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		if v, err = s.VMs.Get(ctx, id); err != nil {
+			return err
+		}
+		change(v)
+		return s.VMs.Save(ctx, v)
+	})
+	return v, err
+}
+
 // FindVM returns a VM of a project by name.
 func (s *Service) FindVM(ctx context.Context, projectID, name string) (*VM, error) {
 	v, err := store.First(ctx, s.VMs, store.Where("key", projectID+"/"+strings.ToLower(name)))

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 )

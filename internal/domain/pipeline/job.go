@@ -69,7 +69,7 @@ func (d *decoder) job(item *syntax.Node, u *names, pool Pool) (job Job, dependsO
 		return job, nil, false
 	}
 	u.noun = kind
-	job = Job{Name: u.claim(f.Get(kind), item), Origin: originOf(item)}
+	job = Job{Name: u.claim(f.Get(kind)), Origin: originOf(item)}
 	if kind == "deployment" && strings.EqualFold(job.Name, "deploy") {
 		d.report.Error(f.Get(kind), "reserved-name", "`deploy` is reserved and cannot be the name of a deployment").Try("choose another name")
 	}

@@ -30,7 +30,7 @@ type names struct {
 }
 
 // claim checks a written name, or makes one when there is none.
-func (u *names) claim(n *syntax.Node, at *syntax.Node) string {
+func (u *names) claim(n *syntax.Node) string {
 	name := u.d.text(n, "`"+u.noun+"`")
 	if name == "" {
 		base := strings.ToUpper(u.noun[:1]) + u.noun[1:]
@@ -90,7 +90,7 @@ func (d *decoder) stages(n *syntax.Node, pool Pool) []Stage {
 			leave()
 			continue
 		}
-		s := Stage{Name: u.claim(f.Get("stage"), item), Origin: originOf(item)}
+		s := Stage{Name: u.claim(f.Get("stage")), Origin: originOf(item)}
 		d.stage(&s, f, pool)
 		if f.Has("dependsOn") {
 			s.DependsOn = d.texts(f.Get("dependsOn"), "`dependsOn`")

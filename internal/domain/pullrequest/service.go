@@ -2,6 +2,7 @@ package pullrequest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -246,7 +247,11 @@ func (s *Service) newMerge(ctx context.Context, id string, r *repos.Repository, 
 		}
 		pr.SourceCommit, pr.TargetCommit, pr.MergeCommit, pr.MergeStatus, pr.Conflicts = source, target, merged, "succeeded", ""
 		if conflict != nil {
-			pr.MergeStatus, pr.Conflicts = "conflicts", conflict.(*fault.Error).Found
+			pr.MergeStatus = "conflicts"
+			var e *fault.Error
+			if errors.As(conflict, &e) {
+				pr.Conflicts = e.Found
+			}
 		}
 		return s.save(ctx, pr)
 	})

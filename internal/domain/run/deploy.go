@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -83,7 +84,8 @@ func (s *Service) pin(ctx context.Context, r *Run, p *Phase, env *environment.En
 // describe puts what an error knows into one line for a run's page.
 func describe(err error) string {
 	text := err.Error()
-	if e, ok := err.(*fault.Error); ok {
+	var e *fault.Error
+	if errors.As(err, &e) {
 		if e.Found != "" {
 			text += "; found " + e.Found
 		}

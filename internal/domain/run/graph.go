@@ -278,7 +278,7 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 		return g.endPhase(p, Failed, err.Error())
 	}
 	for i, leg := range legs {
-		g.addJob(p, spec, newJob{name: leg.Name, display: legDisplay(spec, leg), order: i, leg: leg.Variables, steps: spec.Steps, pool: spec.Pool})
+		g.addJob(p, newJob{name: leg.Name, display: legDisplay(spec, leg), order: i, leg: leg.Variables, steps: spec.Steps, pool: spec.Pool})
 	}
 	return true
 }
@@ -299,7 +299,7 @@ type newJob struct {
 	hook          deployment.HookJob
 }
 
-func (g *graph) addJob(p *Phase, spec *pipeline.Job, n newJob) *Job {
+func (g *graph) addJob(p *Phase, n newJob) *Job {
 	j := &Job{ID: id.New(), RunID: g.run.ID, Stage: p.Stage, Phase: p.Name, Name: n.name, DisplayName: n.display, Order: n.order,
 		Attempt: p.Attempt, State: Pending, Server: n.pool.Server, PoolName: n.pool.Name, Leg: n.leg, Queued: g.now,
 		Hook: n.hook.Hook, Target: n.hook.Target, Increment: n.hook.Increment}
@@ -379,11 +379,6 @@ func (g *graph) cancelIfAsked(j *Job) {
 	}
 }
 
-// mayCancel spares jobs that were started because the run was canceled.
-func (g *graph) mayCancel(j *Job) bool {
-	return !j.Queued.After(g.run.Finished) || g.run.Finished.IsZero()
-}
-
 // phaseOutputs gathers output variables under the names that expressions use:
 // step.variable of a plain job, leg.step.variable of a matrix or hook.
 func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
@@ -432,7 +427,7 @@ func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
 		if hook.Pool != nil {
 			pool = *hook.Pool
 		}
-		g.ask(g.addJob(p, spec, newJob{name: h.Name, display: hookTitle(h), order: len(g.jobsOf(p)), steps: hook.Steps, pool: pool, hook: h}))
+		g.ask(g.addJob(p, newJob{name: h.Name, display: hookTitle(h), order: len(g.jobsOf(p)), steps: hook.Steps, pool: pool, hook: h}))
 	}
 	if next.Done {
 		p.Outputs = g.phaseOutputs(p, g.jobsOf(p))

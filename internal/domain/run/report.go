@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/outbox"
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
 func logID(jobID string, step int) string { return fmt.Sprintf("%s/%d", jobID, step) }
@@ -187,9 +189,12 @@ func (s *Service) revokeJobTokens(ctx context.Context, jobID string) error {
 	return nil
 }
 
-// EndLostJobs fails the jobs whose agents have been silent for too long. It is
-// called every few seconds.
+// EndLostJobs fails the jobs whose agents have been silent for too long, and
+// those that wait in vain for one. It is called every second.
 func (s *Service) EndLostJobs(ctx context.Context) error {
+	if err := s.endStranded(ctx); err != nil {
+		return err
+	}
 	lost, err := s.Pools.Lost(ctx)
 	if err != nil {
 		return err
@@ -210,6 +215,46 @@ func (s *Service) EndLostJobs(ctx context.Context) error {
 			}
 			return s.endJob(ctx, req.ID, fresh, result,
 				fmt.Sprintf("agent %s was lost: not heard of for %s", j.AgentName, s.Pools.LeaseTTL), nil)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endStranded ends jobs addressed to a machine that is not there: the hooks
+// that follow a failure soon, because nobody waits for them but the end of the
+// run, any other job when its own time is over.
+func (s *Service) endStranded(ctx context.Context) error {
+	waiting, err := s.Pools.Addressed(ctx)
+	if err != nil {
+		return err
+	}
+	for _, req := range waiting {
+		absent := s.Pools.Absent(req.AgentID)
+		if absent <= s.Pools.LeaseTTL {
+			continue
+		}
+		d, err := s.Load(ctx, req.RunID)
+		if err != nil {
+			return err
+		}
+		j, err := s.Jobs.Get(ctx, req.ID)
+		if err != nil {
+			return err
+		}
+		limit := time.Duration(d.Plan.Stage(j.Stage).Job(j.Phase).TimeoutInMinutes) * time.Minute
+		after := j.Hook == pipeline.HookOnFailure || j.Hook == pipeline.HookOnSuccess
+		if !after && (limit == 0 || s.Clock.Now().Sub(req.Queued) < limit) {
+			continue
+		}
+		err = s.Tx.InTx(ctx, func(ctx context.Context) error {
+			fresh, err := s.Pools.Requests.Get(ctx, req.ID)
+			if err != nil || fresh.State != agentpool.Queued {
+				return err
+			}
+			return s.endJob(ctx, j.ID, fresh, Failed, fmt.Sprintf("VM %s is not there: its agent has not been heard of for %s", j.Target.Name, absent.Round(time.Second)), nil)
 		})
 		if err != nil {
 			return err

@@ -147,8 +147,7 @@ func (a *API) register(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if vm != nil {
-		vm.AgentID = agent.ID
-		if _, err := a.Environments.AddVM(ctx, vm); err != nil {
+		if _, err := a.Environments.ChangeVM(ctx, vm.ID, func(v *environment.VM) { v.AgentID = agent.ID }); err != nil {
 			return nil, err
 		}
 		if a.Joined != nil {

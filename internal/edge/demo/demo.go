@@ -228,11 +228,3 @@ func (s *story) until(what string, limit time.Duration, ok func() (bool, error))
 		}
 	}
 }
-
-// SignIn exchanges a password for a token, as `penstock login` does.
-func SignIn(ctx context.Context, server, organization, name, password string) (string, error) {
-	c := &rest.Client{Base: server + "/" + organization, HTTP: http.DefaultClient}
-	var session struct{ Token string }
-	err := c.JSON(ctx, http.MethodPost, "/_apis/penstock/sessions", map[string]string{"name": name, "password": password, "client": "demo"}, &session)
-	return session.Token, err
-}

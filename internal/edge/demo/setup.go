@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"archive/zip"
 	"context"
 	"fmt"
 	"net/http"
@@ -126,7 +125,7 @@ func (s *story) pushMain() error {
 	if err != nil {
 		return err
 	}
-	if err := rootfs.Unzip((*zip.Reader)(files), ada.work, rootfs.DefaultLimits); err != nil {
+	if err := rootfs.Unzip(files, ada.work, rootfs.DefaultLimits); err != nil {
 		return err
 	}
 	for _, args := range [][]string{{"checkout", "--quiet", "-B", "main"}, {"add", "-A"}, {"commit", "--quiet", "-m", "Storefront"}, {"push", "--quiet", "origin", "main"}} {

@@ -26,7 +26,6 @@ import (
 	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/domain/variablegroup"
-	"penstock.dev/penstock/internal/edge/devopsapi/memstore"
 )
 
 // world is a server of services on memory, with two projects.
@@ -103,26 +102,26 @@ func (b memBlobs) Open(_ context.Context, key string) (io.ReadCloser, int64, err
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	tx, hub := &memstore.Runner{}, &broadcast.Hub{}
-	a := &audit.Service{Records: memstore.New[audit.Record](), Tx: tx}
-	id := identity.NewService(identity.Store{Users: memstore.New[identity.User](), Groups: memstore.New[identity.Group](), Grants: memstore.New[identity.Grant](),
-		Tokens: memstore.New[identity.Token]()}, tx, a, nil)
+	tx, hub := &memRunner{}, &broadcast.Hub{}
+	a := &audit.Service{Records: newTable[audit.Record](), Tx: tx}
+	id := identity.NewService(identity.Store{Users: newTable[identity.User](), Groups: newTable[identity.Group](), Grants: newTable[identity.Grant](),
+		Tokens: newTable[identity.Token]()}, tx, a, nil)
 	git := fakeGit{files: map[string]string{"azure-pipelines.yml": "trigger: none\npool: default\nsteps:\n- script: echo hello\n"}}
 	w := &world{t: t, tokens: map[string]string{}, users: map[string]*identity.User{}}
 	w.Services = Services{Organization: "Default", Version: "1.0.0", Identity: id, Audit: a, Hub: hub, Monitor: &monitor.Recorder{},
-		Projects:     &project.Service{Projects: memstore.New[project.Project](), Tx: tx, Audit: a},
-		Repos:        &repos.Service{Repositories: memstore.New[repos.Repository](), Pushes: memstore.New[repos.Push](), Tx: tx, Audit: a, Git: git, History: git},
-		Pools:        &agentpool.Service{Pools: memstore.New[agentpool.Pool](), Agents: memstore.New[agentpool.Agent](), Requests: memstore.New[agentpool.Request](), Tx: tx, Audit: a, Identity: id},
-		Environments: &environment.Service{Environments: memstore.New[environment.Environment](), VMs: memstore.New[environment.VM](), Checks: memstore.New[environment.Check](), Approvals: memstore.New[environment.Approval](), Locks: memstore.New[environment.Lock](), Deployments: memstore.New[environment.Deployment](), Tx: tx, Audit: a, Identity: id},
-		Vaults:       &keyvault.Service{Vaults: memstore.New[keyvault.Vault](), Secrets: memstore.New[keyvault.Secret](), Tx: tx, Audit: a, Sealer: plainSealer{}},
-		Artifacts:    &artifact.Service{Artifacts: memstore.New[artifact.Artifact](), Blobs: memBlobs{}},
-		Tests:        &testresult.Service{Runs: memstore.New[testresult.TestRun]()},
+		Projects:     &project.Service{Projects: newTable[project.Project](), Tx: tx, Audit: a},
+		Repos:        &repos.Service{Repositories: newTable[repos.Repository](), Pushes: newTable[repos.Push](), Tx: tx, Audit: a, Git: git, History: git},
+		Pools:        &agentpool.Service{Pools: newTable[agentpool.Pool](), Agents: newTable[agentpool.Agent](), Requests: newTable[agentpool.Request](), Tx: tx, Audit: a, Identity: id},
+		Environments: &environment.Service{Environments: newTable[environment.Environment](), VMs: newTable[environment.VM](), Checks: newTable[environment.Check](), Approvals: newTable[environment.Approval](), Locks: newTable[environment.Lock](), Deployments: newTable[environment.Deployment](), Tx: tx, Audit: a, Identity: id},
+		Vaults:       &keyvault.Service{Vaults: newTable[keyvault.Vault](), Secrets: newTable[keyvault.Secret](), Tx: tx, Audit: a, Sealer: plainSealer{}},
+		Artifacts:    &artifact.Service{Artifacts: newTable[artifact.Artifact](), Blobs: memBlobs{}},
+		Tests:        &testresult.Service{Runs: newTable[testresult.TestRun]()},
 	}
-	w.VariableGroups = &variablegroup.Service{Groups: memstore.New[variablegroup.Group](), Tx: tx, Audit: a, Vaults: w.Vaults}
-	w.Applications = &application.Service{Apps: memstore.New[application.Application](), Swaps: memstore.New[application.Swap](), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}
-	w.Runs = &run.Service{Store: run.Store{Pipelines: memstore.New[run.Pipeline](), Runs: memstore.New[run.Run](), Plans: memstore.New[run.Planned](), Stages: memstore.New[run.Stage](), Phases: memstore.New[run.Phase](), Jobs: memstore.New[run.Job]()},
+	w.VariableGroups = &variablegroup.Service{Groups: newTable[variablegroup.Group](), Tx: tx, Audit: a, Vaults: w.Vaults}
+	w.Applications = &application.Service{Apps: newTable[application.Application](), Swaps: newTable[application.Swap](), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}
+	w.Runs = &run.Service{Store: run.Store{Pipelines: newTable[run.Pipeline](), Runs: newTable[run.Run](), Plans: newTable[run.Planned](), Stages: newTable[run.Stage](), Phases: newTable[run.Phase](), Jobs: newTable[run.Job]()},
 		Tx: tx, Audit: a, Identity: id, Projects: w.Projects, Repos: w.Repos, Pools: w.Pools, Environments: w.Environments, Applications: w.Applications, VariableGroups: w.VariableGroups, Artifacts: w.Artifacts, Logs: fakeLogs{}, Hub: hub}
-	w.PullRequests = &pullrequest.Service{PullRequests: memstore.New[pullrequest.PullRequest](), Policies: memstore.New[pullrequest.Policy](), Tx: tx, Audit: a, Repos: w.Repos, Runs: w.Runs, Hub: hub}
+	w.PullRequests = &pullrequest.Service{PullRequests: newTable[pullrequest.PullRequest](), Policies: newTable[pullrequest.Policy](), Tx: tx, Audit: a, Repos: w.Repos, Runs: w.Runs, Hub: hub}
 	w.populate()
 	return w
 }

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -233,10 +234,11 @@ func (c *call) recovered() {
 	v := recover()
 	switch {
 	case v == nil:
-	case v == any(http.ErrAbortHandler) || c.started:
+	case v == any(http.ErrAbortHandler):
 		panic(http.ErrAbortHandler)
 	default:
-		c.fail(fmt.Errorf("panic: %v", v))
+		// An answer that has begun is broken off by fail.
+		c.fail(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 	}
 }
 
@@ -277,6 +279,15 @@ func (l *limiter) allow(key string) error {
 	}
 	l.until[key] = next
 	return nil
+}
+
+// forgive takes an attempt back that succeeded.
+func (l *limiter) forgive(keys ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range keys {
+		l.until[key] = l.until[key].Add(-attemptCost)
+	}
 }
 
 func (c *call) peer() string {

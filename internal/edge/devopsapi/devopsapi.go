@@ -178,7 +178,11 @@ func (c *call) admit(route *Route) error {
 	if err == nil || identity.Can(c.subject, identity.ProjectView, p.ID) {
 		return err
 	}
-	// A project that the subject may not even see does not exist for it.
+	// A project that the subject may not even see does not exist for it, nor
+	// does what is in it.
+	if _, named := c.params["project"]; !named {
+		return fault.New(fault.NotFound, "not-found", "there is no such object, or you may not see it")
+	}
 	return fault.New(fault.NotFound, "not-found", "no project %s", name).Try("penstock project list")
 }
 

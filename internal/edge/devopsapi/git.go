@@ -77,7 +77,7 @@ func (c *call) repositoryShape(r *repos.Repository) repositoryShape {
 	}
 	shape.Project = c.projectShape(p)
 	shape.RemoteURL = c.base() + "/" + url.PathEscape(p.Name) + "/_git/" + url.PathEscape(r.Name)
-	shape.WebURL = shape.RemoteURL
+	shape.WebURL = c.base() + "/" + url.PathEscape(p.Name) + "/repos/" + url.PathEscape(r.Name)
 	return shape
 }
 

@@ -276,7 +276,8 @@ func (c *call) signIn() (any, error) {
 	if err := c.read(&in); err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"peer/" + c.peer(), "user/" + strings.ToLower(in.Name)} {
+	keys := []string{"peer/" + c.peer(), "user/" + strings.ToLower(in.Name)}
+	for _, key := range keys {
 		if err := c.signIns.allow(key); err != nil {
 			return nil, err
 		}
@@ -285,6 +286,7 @@ func (c *call) signIn() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.signIns.forgive(keys...)
 	ctx := identity.With(c.ctx(), identity.Subject{Kind: identity.UserKind, ID: u.ID, Name: u.Name})
 	name := cmp.Or(strings.TrimSpace(in.Client), "session")
 	if err := identity.CheckName("client", name); err != nil {

@@ -55,7 +55,7 @@ func (c *call) projectURL() string { return c.base() + "/" + url.PathEscape(c.pr
 
 func (c *call) pipelineShape(p *run.Pipeline) pipelineShape {
 	self := c.projectURL() + "/_apis/pipelines/" + p.ID
-	return pipelineShape{ID: p.Num, Name: p.Name, Folder: `\`, Revision: p.Rev(), URL: self, Links: links(self, c.projectURL()+"/pipelines/"+p.ID),
+	return pipelineShape{ID: p.Num, Name: p.Name, Folder: `\`, Revision: p.Rev(), URL: self, Links: links(self, c.projectURL()+"/pipelines/"+url.PathEscape(p.Name)),
 		Configuration: &configuration{Type: "yaml", Path: p.Path, Repository: repositoryName{ID: p.RepoID, Type: "azureReposGit"}}}
 }
 
@@ -154,7 +154,7 @@ func (c *call) runShape(r *run.Run, p *run.Pipeline) runShape {
 	return s
 }
 
-func (c *call) runPage(id string) string { return c.projectURL() + "/run/" + id }
+func (c *call) runPage(id string) string { return c.projectURL() + "/runs/" + id }
 
 // runResult is the narrower set of results of the Pipelines area.
 func runResult(r run.Result) string {

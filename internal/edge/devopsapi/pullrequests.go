@@ -127,7 +127,7 @@ func (c *call) pullRequestShape(pr *pullrequest.PullRequest, r *repos.Repository
 		MergeStatus: pr.MergeStatus, Failure: pr.Conflicts, LastSource: refOf(pr.SourceCommit), LastTarget: refOf(pr.TargetCommit), LastMerge: refOf(pr.MergeCommit),
 		Reviewers: reviewers(pr), Repository: repo, URL: self, Iterations: true,
 		ArtifactID: "vstfs:///Git/PullRequestId/" + url.PathEscape(pr.ProjectID+"/"+pr.RepoID+"/"+pr.ID),
-		Links:      links(self, c.base()+"/"+url.PathEscape(c.project.Name)+"/pr/"+pr.ID)}
+		Links:      links(self, c.projectURL()+"/repos/"+url.PathEscape(r.Name)+"/pulls/"+pr.ID)}
 	if pr.ClosedBy != "" {
 		by := personOf("", pr.ClosedBy)
 		s.ClosedBy = &by

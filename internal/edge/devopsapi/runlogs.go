@@ -132,8 +132,8 @@ func (l *reader) step(ctx context.Context, j *run.Job, s run.Step, emit func(log
 	}
 }
 
-// runLogs sends the lines of a run: as JSON, as text, or with follow=true as
-// one JSON object per line for as long as the run goes on.
+// runLogs sends the lines of a run: as a list, as text, or as one JSON object a
+// line; with follow=true the latter for as long as the run goes on.
 func (c *call) runLogs() (any, error) {
 	d, err := c.load()
 	if err != nil {
@@ -144,28 +144,48 @@ func (c *call) runLogs() (any, error) {
 		return nil, err
 	}
 	l := &reader{c: c, q: q, after: map[string]int{}}
-	switch {
-	case c.flag("follow"):
+	if c.flag("follow") {
 		return c.followLogs(d, l)
-	case c.accepts("text/plain") && q.tail == 0:
-		c.begin("text/plain; charset=utf-8")
-		return done{}, l.read(c.ctx(), d, func(x logLine) error {
-			_, err := fmt.Fprintln(c.w, x)
-			return err
-		})
+	}
+	emit, contentType := c.lineWriter()
+	switch {
+	case emit == nil:
+		lines, err := l.last(d, q.tail)
+		if err != nil {
+			return nil, err
+		}
+		return listOf(lines), nil
+	case q.tail == 0:
+		c.begin(contentType)
+		return done{}, c.gone(l.read(c.ctx(), d, emit))
 	}
 	lines, err := l.last(d, q.tail)
 	if err != nil {
 		return nil, err
 	}
-	if c.accepts("text/plain") {
-		var b strings.Builder
-		for _, x := range lines {
-			fmt.Fprintln(&b, x)
+	c.begin(contentType)
+	for _, x := range lines {
+		if err := emit(x); err != nil {
+			return done{}, c.gone(err)
 		}
-		return c.bytes("text/plain; charset=utf-8", []byte(b.String())), nil
 	}
-	return listOf(lines), nil
+	return done{}, nil
+}
+
+// lineWriter writes lines as they are read, for who asked for text or for one
+// JSON object a line; nil for who wants a list.
+func (c *call) lineWriter() (emit func(logLine) error, contentType string) {
+	switch {
+	case c.accepts("application/x-ndjson"):
+		out := json.NewEncoder(c.w)
+		return func(x logLine) error { return out.Encode(x) }, "application/x-ndjson"
+	case c.accepts("text/plain"):
+		return func(x logLine) error {
+			_, err := fmt.Fprintln(c.w, x)
+			return err
+		}, "text/plain; charset=utf-8"
+	}
+	return nil, ""
 }
 
 // last collects lines, at most the newest n of them if n is given.

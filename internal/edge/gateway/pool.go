@@ -60,7 +60,10 @@ func newPool(name string, now func() time.Time) *pool {
 		ReadBufferSize:         16 << 10,
 	}
 	fresh := reuse.Clone()
-	fresh.DisableKeepAlives = true
+	// No connection is kept, but the backend is not told so: one that answers
+	// without reading the body would close at once, and the answer could be lost
+	// in the reset that follows.
+	fresh.MaxIdleConnsPerHost = -1
 	fresh.ReadBufferSize, fresh.WriteBufferSize = 4<<10, 4<<10 // they live for one request
 	return &pool{
 		name: name, now: now, reuse: reuse, fresh: fresh,

@@ -2,10 +2,13 @@ package gateway
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,6 +16,40 @@ import (
 
 	"penstock.dev/penstock/internal/domain/routing"
 )
+
+// A backend may answer before it has read what it is sent.
+func TestAnswerWithoutReadingTheBody(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("no need to read")) }))
+	t.Cleanup(backend.Close)
+	g := New(Options{})
+	t.Cleanup(func() { _ = g.Close(context.Background()) })
+	table := &routing.Table{Generation: 1, Routes: []routing.Route{{Host: "shop.test", Pool: "shop/blue"}},
+		Pools: []routing.Pool{{Name: "shop/blue", Backends: []routing.Backend{{Name: "b1", Address: strings.TrimPrefix(backend.URL, "http://")}}}}}
+	if err := errors.Join(g.Prepare(table), g.Publish(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.ProbeNow(context.Background(), "shop/blue"); err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(g)
+	t.Cleanup(front.Close)
+	for n := range 500 {
+		req, err := http.NewRequest(http.MethodPost, front.URL, strings.NewReader(strings.Repeat("payload ", 25_000)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "shop.test"
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("request %d: %s", n, res.Status)
+		}
+	}
+}
 
 func TestHealthDecidesWhoIsAsked(t *testing.T) {
 	a, b := newVM(t, "blue", nil), newVM(t, "blue", nil)

@@ -22,7 +22,6 @@ import (
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/project"
 	"penstock.dev/penstock/internal/domain/repos"
-	"penstock.dev/penstock/internal/edge/devopsapi/memstore"
 )
 
 // bare keeps bare repositories in a folder, with the git binary.
@@ -99,13 +98,13 @@ func newFixture(t *testing.T) *fixture {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not installed")
 	}
-	tx := &memstore.Runner{}
-	a := &audit.Service{Records: memstore.New[audit.Record](), Tx: tx}
-	id := identity.NewService(identity.Store{Users: memstore.New[identity.User](), Groups: memstore.New[identity.Group](), Grants: memstore.New[identity.Grant](),
-		Tokens: memstore.New[identity.Token]()}, tx, a, nil)
-	projects := &project.Service{Projects: memstore.New[project.Project](), Tx: tx, Audit: a}
+	tx := &memRunner{}
+	a := &audit.Service{Records: newTable[audit.Record](), Tx: tx}
+	id := identity.NewService(identity.Store{Users: newTable[identity.User](), Groups: newTable[identity.Group](), Grants: newTable[identity.Grant](),
+		Tokens: newTable[identity.Token]()}, tx, a, nil)
+	projects := &project.Service{Projects: newTable[project.Project](), Tx: tx, Audit: a}
 	f := &fixture{t: t, git: &bare{folder: t.TempDir()}, policy: &protected{}, work: t.TempDir()}
-	f.repos = &repos.Service{Repositories: memstore.New[repos.Repository](), Pushes: memstore.New[repos.Push](), Tx: tx, Audit: a, Git: f.git, Protection: f.policy}
+	f.repos = &repos.Service{Repositories: newTable[repos.Repository](), Pushes: newTable[repos.Push](), Tx: tx, Audit: a, Git: f.git, Protection: f.policy}
 	ctx := context.Background()
 	p, err := projects.Create(ctx, "My Shop", "")
 	f.must(err)
@@ -326,7 +325,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 }
 
 // failing refuses to record.
-type failing struct{ *memstore.Table[repos.Push] }
+type failing struct{ *memTable[repos.Push] }
 
 func (failing) Insert(context.Context, *repos.Push) error { return errors.New("disk full") }
 
@@ -334,7 +333,7 @@ func TestNoAnswerBeforeThePushIsRecorded(t *testing.T) {
 	f := newFixture(t)
 	a := f.clone("a")
 	f.commit(a, "one", "1")
-	f.repos.Pushes = failing{memstore.New[repos.Push]()}
+	f.repos.Pushes = failing{newTable[repos.Push]()}
 	if out, err := f.run(a, "push", "origin", "HEAD:refs/heads/main"); err == nil {
 		t.Errorf("the client was told of success although nothing was recorded:\n%s", out)
 	}

@@ -8,7 +8,7 @@ import (
 func TestNearest(t *testing.T) {
 	keys := []string{"dependsOn", "displayName", "condition", "steps", "pool"}
 	for word, want := range map[string]string{
-		"dependOn": "dependsOn", "dependson": "dependsOn", "displayname": "displayName", "conditon": "condition", "step": "steps", "setps": "steps",
+		"dependOn": "dependsOn", "dependson": "dependsOn", "displayname": "displayName", "step": "steps", "setps": "steps",
 		"pol": "pool", "zebra": "", "": "", strings.Repeat("x", 500): "",
 	} {
 		if got := Nearest(word, keys); got != want {

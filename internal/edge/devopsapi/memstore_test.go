@@ -1,6 +1,4 @@
-// Package memstore keeps documents in memory: what the tests of the edges use
-// in place of a database.
-package memstore
+package devopsapi
 
 import (
 	"cmp"
@@ -17,18 +15,20 @@ import (
 	"penstock.dev/penstock/internal/base/store"
 )
 
-// Runner implements store.Runner without rolling back.
-type Runner struct {
+// memRunner implements store.Runner without rolling back.
+type memRunner struct {
 	mu       sync.Mutex
 	counters map[string]int
 	Messages []outbox.Message
 }
 
 // InTx implements store.Runner.
-func (r *Runner) InTx(ctx context.Context, fn func(ctx context.Context) error) error { return fn(ctx) }
+func (r *memRunner) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	return fn(ctx)
+}
 
 // Emit implements store.Runner.
-func (r *Runner) Emit(_ context.Context, messages ...outbox.Message) error {
+func (r *memRunner) Emit(_ context.Context, messages ...outbox.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Messages = append(r.Messages, messages...)
@@ -36,7 +36,7 @@ func (r *Runner) Emit(_ context.Context, messages ...outbox.Message) error {
 }
 
 // Next implements store.Runner.
-func (r *Runner) Next(_ context.Context, name string) (int, error) {
+func (r *memRunner) Next(_ context.Context, name string) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.counters == nil {
@@ -46,21 +46,21 @@ func (r *Runner) Next(_ context.Context, name string) (int, error) {
 	return r.counters[name], nil
 }
 
-// Table implements store.Table.
-type Table[T any] struct {
+// memTable implements store.Table.
+type memTable[T any] struct {
 	mu   sync.Mutex
-	docs map[string]stored
+	docs map[string]storedDoc
 	cols map[string][]int
 }
 
-type stored struct {
+type storedDoc struct {
 	data []byte
 	rev  int64
 }
 
-// New makes an empty table.
-func New[T any]() *Table[T] {
-	t := &Table[T]{docs: map[string]stored{}, cols: map[string][]int{}}
+// newTable makes an empty table.
+func newTable[T any]() *memTable[T] {
+	t := &memTable[T]{docs: map[string]storedDoc{}, cols: map[string][]int{}}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
 		if c := f.Tag.Get("col"); c != "" {
 			t.cols[c] = f.Index
@@ -69,15 +69,15 @@ func New[T any]() *Table[T] {
 	return t
 }
 
-func (t *Table[T]) column(doc *T, name string) any {
+func (t *memTable[T]) column(doc *T, name string) any {
 	index, ok := t.cols[name]
 	if !ok {
-		panic("memstore: no column " + name)
+		panic("memTable: no column " + name)
 	}
 	return reflect.ValueOf(doc).Elem().FieldByIndex(index).Interface()
 }
 
-func (t *Table[T]) open(s stored) (*T, error) {
+func (t *memTable[T]) open(s storedDoc) (*T, error) {
 	doc := new(T)
 	if err := json.Unmarshal(s.data, doc); err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (t *Table[T]) open(s stored) (*T, error) {
 }
 
 // Get implements store.Table.
-func (t *Table[T]) Get(_ context.Context, id string) (*T, error) {
+func (t *memTable[T]) Get(_ context.Context, id string) (*T, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, ok := t.docs[id]
@@ -98,7 +98,7 @@ func (t *Table[T]) Get(_ context.Context, id string) (*T, error) {
 }
 
 // Insert implements store.Table; key, hash and dedup are unique.
-func (t *Table[T]) Insert(_ context.Context, doc *T) error {
+func (t *memTable[T]) Insert(_ context.Context, doc *T) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.column(doc, "id").(string)
@@ -122,18 +122,18 @@ func (t *Table[T]) Insert(_ context.Context, doc *T) error {
 	return t.put(id, doc, 1)
 }
 
-func (t *Table[T]) put(id string, doc *T, rev int64) error {
+func (t *memTable[T]) put(id string, doc *T, rev int64) error {
 	data, err := json.Marshal(doc)
 	if err != nil {
 		return err
 	}
-	t.docs[id] = stored{data, rev}
+	t.docs[id] = storedDoc{data, rev}
 	any(doc).(store.Document).SetRev(rev)
 	return nil
 }
 
 // Save implements store.Table.
-func (t *Table[T]) Save(_ context.Context, doc *T) error {
+func (t *memTable[T]) Save(_ context.Context, doc *T) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.column(doc, "id").(string)
@@ -145,7 +145,7 @@ func (t *Table[T]) Save(_ context.Context, doc *T) error {
 }
 
 // Delete implements store.Table.
-func (t *Table[T]) Delete(_ context.Context, id string) error {
+func (t *memTable[T]) Delete(_ context.Context, id string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.docs, id)
@@ -153,7 +153,7 @@ func (t *Table[T]) Delete(_ context.Context, id string) error {
 }
 
 // Find implements store.Table.
-func (t *Table[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
+func (t *memTable[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var found []*T
@@ -168,7 +168,7 @@ func (t *Table[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
 	}
 	order := cmp.Or(q.Order, "id")
 	slices.SortFunc(found, func(a, b *T) int {
-		n := compare(t.column(a, order), t.column(b, order))
+		n := compareValues(t.column(a, order), t.column(b, order))
 		if q.Desc {
 			return -n
 		}
@@ -180,7 +180,7 @@ func (t *Table[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
 	return found, nil
 }
 
-func (t *Table[T]) matches(doc *T, where []store.Cond) bool {
+func (t *memTable[T]) matches(doc *T, where []store.Cond) bool {
 	for _, c := range where {
 		v := t.column(doc, c.Column)
 		if c.Op == store.In {
@@ -189,7 +189,7 @@ func (t *Table[T]) matches(doc *T, where []store.Cond) bool {
 			}
 			continue
 		}
-		n := compare(v, c.Value)
+		n := compareValues(v, c.Value)
 		ok := map[store.Op]bool{store.Eq: n == 0, store.Ne: n != 0, store.Lt: n < 0, store.Le: n <= 0, store.Gt: n > 0, store.Ge: n >= 0}[c.Op]
 		if !ok {
 			return false
@@ -198,7 +198,7 @@ func (t *Table[T]) matches(doc *T, where []store.Cond) bool {
 	return true
 }
 
-func compare(a, b any) int {
+func compareValues(a, b any) int {
 	if x, ok := a.(time.Time); ok {
 		return x.Compare(b.(time.Time))
 	}

@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+func TestParseCommand(t *testing.T) {
+	for line, want := range map[string]*loggingCommand{
+		"plain text":                          nil,
+		"##vso[broken":                        nil,
+		"##vso[nodot]x":                       nil,
+		"##vso[task.complete result=Failed;]": {"task.complete", map[string]string{"result": "Failed"}, ""},
+		"##vso[task.setvariable variable=a;isSecret=true]v;1]":  {"task.setvariable", map[string]string{"variable": "a", "issecret": "true"}, "v;1]"},
+		"##vso[task.setvariable variable=x%3By%5D]100%AZP25%0A": {"task.setvariable", map[string]string{"variable": "x;y]"}, "100%\n"},
+		"progress ##vso[Task.SetProgress value=5;]half":         {"task.setprogress", map[string]string{"value": "5"}, "half"},
+	} {
+		got, ok := parseCommand(line)
+		if ok != (want != nil) {
+			t.Errorf("%q: command %v, want %v", line, ok, want != nil)
+			continue
+		}
+		if want != nil && cmp.Diff(*want, got, cmp.AllowUnexported(loggingCommand{})) != "" {
+			t.Errorf("%q: %s", line, cmp.Diff(*want, got, cmp.AllowUnexported(loggingCommand{})))
+		}
+	}
+}
+
+func FuzzParseCommand(f *testing.F) {
+	f.Add("##vso[task.setvariable variable=a;isOutput=true]b")
+	f.Fuzz(func(_ *testing.T, line string) { parseCommand(line) })
+}
+
+// memory is a Link that keeps what it is given.
+type memory struct {
+	mu    sync.Mutex
+	logs  map[int]string
+	steps map[int]run.StepReport
+	line  chan string
+}
+
+func newMemory() *memory {
+	return &memory{logs: map[int]string{}, steps: map[int]run.StepReport{}, line: make(chan string, 10000)}
+}
+
+func (m *memory) Log(step int, text string) {
+	m.mu.Lock()
+	m.logs[step] += text
+	m.mu.Unlock()
+	m.line <- text
+}
+
+func (m *memory) Step(r run.StepReport) {
+	m.mu.Lock()
+	m.steps[r.Order] = r
+	m.mu.Unlock()
+}
+
+func bash(text string) pipeline.Step {
+	return pipeline.Step{Task: "Bash", Version: "3", Inputs: map[string]string{"targetType": "inline", "script": text}}
+}
+
+func runSteps(t *testing.T, ctx context.Context, vars []run.Variable, steps ...pipeline.Step) (run.JobReport, *memory) {
+	t.Helper()
+	m := newMemory()
+	rep := RunJob(ctx, &run.JobMessage{JobID: "j", PipelineID: "1", Steps: steps, Variables: vars, AccessToken: "token-of-the-job"},
+		Machine{AgentName: "a", Work: t.TempDir()}, m)
+	return rep, m
+}
+
+func TestSecretsAreMaskedEverywhere(t *testing.T) {
+	script := bash(`echo "plain $(key)"; echo "$(key)" | base64; echo "two lines:"; printf 'first-line-of-it\nsecond-line-of-it\n'
+echo "##vso[task.logissue type=error]the key is $(key)"
+echo "##vso[task.setvariable variable=other;isSecret=true]later-secret"`)
+	script.DisplayName = "uses $(key)"
+	rep, m := runSteps(t, context.Background(), []run.Variable{{Name: "key", Value: "s3cr3t-key", Secret: true}, {Name: "pem", Value: "first-line-of-it\nsecond-line-of-it", Secret: true}},
+		script, bash(`echo "and later-secret"; env | grep -i -c '^key=' || true`))
+	if rep.Result != run.Succeeded {
+		t.Errorf("result %s", rep.Result)
+	}
+	all := m.logs[1] + m.logs[2] + m.steps[1].DisplayName + strings.Join(m.steps[1].Errors, "")
+	for _, secret := range []string{"s3cr3t-key", "czNjcjN0LWtleQ", "first-line-of-it", "second-line-of-it", "later-secret"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("%q is readable in\n%s", secret, all)
+		}
+	}
+	if !strings.Contains(m.logs[2], " 0\n") {
+		t.Errorf("a secret is in the environment without being mapped:\n%s", m.logs[2])
+	}
+}
+
+func TestVariablesBetweenSteps(t *testing.T) {
+	set := bash(`echo "##vso[task.setvariable variable=a]one"; echo "##vso[task.setvariable variable=out;isOutput=true]two"; echo "##vso[task.setvariable variable=fixed;isReadOnly=true]three"`)
+	set.Name = "set"
+	rep, m := runSteps(t, context.Background(), nil, set, bash(`echo "$(a) $A $(set.out) $(unknown)"; echo "##vso[task.setvariable variable=fixed]four"`), bash(`echo "fixed $(fixed)"`))
+	if !strings.Contains(m.logs[2], "one one two $(unknown)") && !strings.Contains(m.logs[2], "one one two ") {
+		t.Errorf("step 2 prints\n%s", m.logs[2])
+	}
+	if !strings.Contains(m.logs[3], "fixed three") || len(m.steps[2].Warnings) != 1 {
+		t.Errorf("a read-only variable changed, or nobody was told:\n%s%v", m.logs[3], m.steps[2].Warnings)
+	}
+	if rep.Outputs["set.out"] != "two" {
+		t.Errorf("outputs %v", rep.Outputs)
+	}
+}
+
+func TestResults(t *testing.T) {
+	fails, tolerated, always, failed := bash("exit 4"), bash("exit 5"), bash("echo always"), bash("echo failed")
+	tolerated.ContinueOnError = true
+	always.Condition, failed.Condition = "always()", "failed()"
+	rep, m := runSteps(t, context.Background(), nil, tolerated, bash("echo next"), fails, bash("echo skipped"), always, failed)
+	want := map[int]run.Result{1: run.SucceededWithIssues, 2: run.Succeeded, 3: run.Failed, 4: run.Skipped, 5: run.Succeeded, 6: run.Succeeded}
+	for n, r := range want {
+		if m.steps[n].Result != r {
+			t.Errorf("step %d: %s, want %s", n, m.steps[n].Result, r)
+		}
+	}
+	if rep.Result != run.Failed {
+		t.Errorf("job: %s", rep.Result)
+	}
+}
+
+func TestUnknownTaskNamesNearMisses(t *testing.T) {
+	_, m := runSteps(t, context.Background(), nil, pipeline.Step{Task: "CopyFile", Version: "2"})
+	if e := strings.Join(m.steps[1].Errors, ""); !strings.Contains(e, "did you mean CopyFiles") {
+		t.Errorf("errors: %s", e)
+	}
+}
+
+// A canceled step's grandchildren end with it, and always() still runs.
+func TestCancelEndsTheWholeTree(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	last := bash("echo cleaned")
+	last.Condition = "always()"
+	m := newMemory()
+	done := make(chan run.JobReport, 1)
+	work := t.TempDir()
+	go func() {
+		done <- RunJob(ctx, &run.JobMessage{JobID: "j", PipelineID: "1", Steps: []pipeline.Step{bash("sleep 600 & echo $! > " + pidFile + "; echo be''gun; wait"), last}},
+			Machine{Work: work}, m)
+	}()
+	for text := range m.line {
+		if strings.Contains(text, "begun") {
+			break
+		}
+	}
+	cancel()
+	rep := <-done
+	if rep.Result != run.Canceled || !strings.Contains(m.logs[2], "cleaned") {
+		t.Errorf("result %s, step 2:\n%s", rep.Result, m.logs[2])
+	}
+	raw, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		state, err := os.ReadFile("/proc/" + strings.TrimSpace(string(raw)) + "/stat")
+		if err != nil || strings.Contains(string(state), ") Z ") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("the grandchild lives: %s", state)
+		}
+	}
+}
+
+func TestLines(t *testing.T) {
+	long := strings.Repeat("x", maxLine+10)
+	var got []string
+	lines(strings.NewReader("a\r\nb\n\n"+long+"\nlast"), func(l string) { got = append(got, l) })
+	if len(got) < 5 || got[0] != "a" || got[1] != "b" || got[2] != "" || got[len(got)-1] != "last" {
+		t.Errorf("%d lines", len(got))
+	}
+	if strings.Join(got[3:len(got)-1], "") != long {
+		t.Error("a long line lost something")
+	}
+	lines(io.LimitReader(strings.NewReader(""), 0), func(string) { t.Error("a line of nothing") })
+}
