@@ -63,6 +63,8 @@ func events(c *call) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-c.s.Stopping:
+			return nil
 		case <-beat.C:
 			text = "event: beat\ndata: \n\n"
 		case <-sub.C:

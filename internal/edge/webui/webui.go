@@ -46,6 +46,9 @@ type Services struct {
 	Watch        application.Watch
 	Hub          *broadcast.Hub
 	GatewayPort  func() string
+	// Stopping ends the open event streams, so that the server can stop; nil means
+	// they end with their connections.
+	Stopping <-chan struct{}
 }
 
 // site is the pages of one server.
