@@ -51,9 +51,10 @@ func TestStories(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setup,
+		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": up, "stop": stop, "kill9": kill9, "eventually": eventually, "spans": spans, "served": served, "newversion": newVersion,
-			"mini": mini, "git": git, "as": as, "swaps": swaps,
+			"mini": mini, "disk": disk, "exhaust": exhaust, "git": git, "as": as, "swaps": swaps,
 		},
 	})
 }

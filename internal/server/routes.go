@@ -9,6 +9,7 @@ import (
 	"penstock.dev/penstock/internal/edge/agentapi"
 	"penstock.dev/penstock/internal/edge/devopsapi"
 	"penstock.dev/penstock/internal/edge/gitserver"
+	"penstock.dev/penstock/internal/edge/webui"
 )
 
 // routes is what the HTTP port answers, and where each part of it lives.
@@ -25,6 +26,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/"+s.cfg.Organization+"/_apis/penstock/agent/", agentHandler)
 	api := devopsapi.New(s.apiServices())
 	git := gitserver.New(s.projects, s.repos, s.identity, s.git, s.cfg.Organization, s.log)
+	pages := webui.New(s.pageServices())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		switch path := strings.ToLower(r.URL.Path); {
 		case strings.Contains(path, "/_git/"):
@@ -32,10 +34,16 @@ func (s *Server) routes() http.Handler {
 		case strings.Contains(path, "/_apis/") || strings.HasSuffix(path, "/_apis"):
 			api.ServeHTTP(w, r)
 		default:
-			http.NotFound(w, r)
+			pages.ServeHTTP(w, r)
 		}
 	})
 	return mux
+}
+
+func (s *Server) pageServices() webui.Services {
+	return webui.Services{Organization: s.cfg.Organization, Version: s.version, Clock: s.clock, Log: s.log, Identity: s.identity, Audit: s.audit,
+		Projects: s.projects, Repos: s.repos, PullRequests: s.prs, Pools: s.pools, Environments: s.environments, Applications: s.apps, Runs: s.runs,
+		Artifacts: s.artifacts, Tests: s.tests, Monitor: s.monitor, Watch: s.planes, Hub: s.hub, GatewayPort: func() string { return portSuffix(s.ports.Gateway) }}
 }
 
 func (s *Server) apiServices() devopsapi.Services {

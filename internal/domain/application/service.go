@@ -245,7 +245,7 @@ func (s *Service) serve(ctx context.Context, a *Application, action, detail stri
 		if err != nil {
 			return err
 		}
-		if err := s.Tx.Emit(ctx, outbox.New(TopicPublish, "traffic", generation)); err != nil {
+		if err := s.Tx.Emit(ctx, outbox.New(TopicPublish, "traffic", generation), outbox.New(TopicChanged, a.ID, a.ID)); err != nil {
 			return err
 		}
 		return s.Audit.Record(ctx, identity.From(ctx).Name, action, "application "+a.Name, detail)

@@ -238,7 +238,7 @@ func (s *Service) commit(ctx context.Context, a *Application, w *Swap, generatio
 		if err := s.Audit.Record(ctx, w.By, action, "application "+a.Name, fmt.Sprintf("generation %d: production is %s (%s)", generation, w.NewSlot, w.NewRelease)); err != nil {
 			return err
 		}
-		after := []outbox.Message{outbox.New(TopicPublish, "traffic", generation), outbox.New(TopicDrain, w.ID, w.ID)}
+		after := []outbox.Message{outbox.New(TopicPublish, "traffic", generation), outbox.New(TopicDrain, w.ID, w.ID), outbox.New(TopicChanged, a.ID, a.ID)}
 		if kept := a.WithRole(Previous); kept != nil {
 			after = append(after, outbox.New(TopicExpire, a.ID, a.ID).At(kept.KeptUntil))
 		}
