@@ -106,6 +106,7 @@ keys({
   'j': () => row(1), 'k': () => row(-1),
   'v': () => focusOn('[data-key-v]', true), 'c': () => focusOn('[data-key-c]'),
   'a': () => focusOn('[data-key-a]'), 'x': () => focusOn('[data-key-x]'), 'b': () => focusOn('[data-key-b]'),
+  'e': () => focusOn('[data-key-e]', true),
   '/': () => focusOn('[data-key-slash]'),
   '?': () => document.getElementById('keys')?.showModal(),
   'y': () => { const p = document.querySelector('[data-permalink]')?.dataset.permalink; if (p) { history.replaceState(null, '', p + location.hash); copyText(location.href); } },

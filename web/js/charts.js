@@ -26,7 +26,7 @@ function draw(el) {
     ],
     series: [{}, ...d.series.map((s) => ({
       label: s.name, stroke: ink[s.ink] || axis, width: s.live ? 2 : 1.4, dash: s.live ? [] : [5, 3],
-      fill: s.live ? ink.water.replace('rgb(', 'rgba(').replace(')', ', .13)') : undefined, points: { show: false }, spanGaps: false,
+      fill: s.live ? ink.water.replace('rgb(', 'rgba(').replace(')', ', .13)') : undefined, points: { show: unit === 'ms' ? undefined : false, size: 3 }, spanGaps: false,
     }))],
     hooks: { drawClear: [], draw: [(u) => marks(u, d.marks, firm, paper, font)], setCursor: [(u) => read(el, u, d, unit)] },
   };
@@ -49,8 +49,9 @@ function marks(u, list, firm, paper, font) {
   c.save();
   c.font = '600 ' + 10 * r + 'px ' + font.slice(5);
   c.textBaseline = 'middle';
-  let right = -1;
-  for (const m of list) {
+  c.textAlign = 'left';
+  let edge = Infinity;
+  for (const m of [...list].reverse()) { // of tags that would overlap, the newest is written
     const x = u.valToPos(m.t, 'x', true);
     if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
     c.strokeStyle = firm;
@@ -61,8 +62,8 @@ function marks(u, list, firm, paper, font) {
     const w = c.measureText(m.text).width + 8 * r;
     let left = x;
     if (left + w > u.bbox.left + u.bbox.width) left = x - w;
-    if (left < right) continue; // the table names what would overlap
-    right = left + w;
+    if (left + w > edge) continue; // the list of events names them all
+    edge = left - 2 * r;
     c.fillStyle = m.kind === 'swap' ? firm : paper;
     c.fillRect(left, u.bbox.top - 20 * r, w, 14 * r);
     if (m.kind !== 'swap') { c.lineWidth = r; c.strokeRect(left, u.bbox.top - 20 * r, w, 14 * r); }
@@ -75,7 +76,7 @@ function marks(u, list, firm, paper, font) {
 function read(el, u, d, unit) {
   const out = document.getElementById(el.dataset.reading);
   if (!out) return;
-  const i = u.cursor.idx ?? d.points[0].length - 1;
+  const i = u.cursor.idx ?? Math.max(0, d.points[0].length - 1);
   if (i < 0) { out.textContent = ''; return; }
   const at = u.cursor.idx == null ? 'now' : new Date(d.points[0][i] * 1000).toLocaleTimeString('en-GB');
   out.textContent = at + ': ' + d.series.map((s, k) => s.name + ' ' + (d.points[k + 1][i] == null ? 'none' : number(d.points[k + 1][i]) + ' ' + unit)).join(', ');

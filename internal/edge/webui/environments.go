@@ -99,6 +99,23 @@ func environmentPage(c *call) error {
 		return err
 	}
 	v.Bound = boundTo(apps, e.Name)
+	for _, a := range apps {
+		for _, role := range []string{application.Staging, application.Production} {
+			s := a.WithRole(role)
+			if s == nil || !strings.EqualFold(a.Spec.Environment(role), e.Name) {
+				continue
+			}
+			for _, name := range s.VMs {
+				vm, err := c.s.Environments.FindVM(c.ctx(), c.project.ID, name)
+				if err != nil {
+					continue
+				}
+				row := pages.VMRow{VM: vm, Slot: s.Name, Role: role}
+				row.Seen, row.Online = c.s.Pools.LastSeen(vm.AgentID)
+				v.VMs = append(v.VMs, row)
+			}
+		}
+	}
 	open, err := c.openApprovals()
 	if err != nil {
 		return err

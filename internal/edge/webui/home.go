@@ -107,7 +107,7 @@ func isMoving(a *pages.AppView) bool {
 
 // boardView reads what runs where.
 func (c *call) boardView() (pages.BoardView, error) {
-	v := pages.BoardView{CanEdit: c.can(identity.ProjectEdit), Empty: []string{"penstock app apply penstock.app.yml"}}
+	v := pages.BoardView{CanEdit: c.can(identity.ProjectEdit), Empty: []string{"penstock apply penstock.app.yml"}}
 	approvals, err := c.openApprovals()
 	if err != nil {
 		return v, err

@@ -84,11 +84,19 @@ func step(d time.Duration) time.Duration {
 	case d <= 15*time.Minute:
 		return monitor.FineStep * 2
 	case d <= time.Hour:
-		return monitor.CoarseStep
+		return 2 * monitor.CoarseStep
 	case d <= 6*time.Hour:
 		return time.Minute
 	}
 	return 5 * time.Minute
+}
+
+// grid is where the steps of a range begin. It lies wholly in the past, so that
+// the newest step is complete, and wholly within the range, so that the finest
+// resolution that reaches back so far is used.
+func grid(now time.Time, d, width time.Duration) (from time.Time, n int) {
+	from = now.Add(-d).Truncate(width).Add(width)
+	return from, int(now.Sub(from) / width)
 }
 
 // measures are the charts and what each reads from a point.
@@ -112,8 +120,7 @@ func monitorData(c *call) error {
 	}
 	_, d := c.span()
 	width := step(d)
-	from := c.now.Add(-d).Truncate(width)
-	n := int(d/width) + 1
+	from, n := grid(c.now, d, width)
 	out := map[string]any{"marks": marksOf(v, from)}
 	times := make([]*float64, n)
 	for i := range times {
@@ -179,8 +186,7 @@ func (c *call) tableRows(v *pages.AppView, d time.Duration) []pages.MonitorRow {
 	if d <= 15*time.Minute {
 		width = 15 * time.Second
 	}
-	from := c.now.Add(-d).Truncate(width)
-	n := int(d/width) + 1
+	from, n := grid(c.now, d, width)
 	rows := make([]pages.MonitorRow, n)
 	for i := range rows {
 		rows[i].Time = from.Add(time.Duration(i) * width)

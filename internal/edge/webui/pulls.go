@@ -238,7 +238,14 @@ func checkRow(pr *pullrequest.PullRequest, e pullrequest.Evaluation) pages.Check
 		default:
 			row.Reason = "Run " + b.RunNumber + " of the merge " + pages.Short(b.MergeCommit) + "."
 		}
-		if e.State == "running" && b.RunID != "" {
+		if pr.Status != pullrequest.Active && b.RunID != "" {
+			row.Side, row.Reason = "", "Run "+b.RunNumber+" tested the last merge."
+			row.Mark = pages.Mark{Icon: "ok", Tone: "ok", Label: "Succeeded"}
+			if b.State != "succeeded" {
+				row.Mark = pages.Mark{Icon: "todo", Tone: "off", Label: "Not succeeded"}
+			}
+		}
+		if pr.Status == pullrequest.Active && e.State == "running" && b.RunID != "" {
 			row.Mark = pages.Mark{Icon: "run", Tone: "run", Label: "Running"}
 		}
 	}

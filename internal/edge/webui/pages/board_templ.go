@@ -57,7 +57,7 @@ func Home(f *Frame, v HomeView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = Empty("You may see no project.", "Ask an administrator for a role on one: penstock user grant "+f.User+" reader --project NAME").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Empty("You may see no project.", "Ask an administrator for a role on one: penstock permission grant "+f.User+" reader PROJECT").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

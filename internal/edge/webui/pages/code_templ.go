@@ -1010,7 +1010,7 @@ func PipelineList(f *Frame, rows []PipelineRow) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if len(rows) == 0 {
-			templ_7745c5c3_Err = Empty("No pipeline yet. A pipeline is a YAML file of a repository under a name.", "Project administrators create pipelines.", "penstock pipeline create NAME --repo REPOSITORY --file azure-pipelines.yml").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Empty("No pipeline yet. A pipeline is a YAML file of a repository under a name.", "Project administrators create pipelines.", "penstock pipeline create NAME --repo REPOSITORY --path azure-pipelines.yml").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

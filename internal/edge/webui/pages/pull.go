@@ -153,6 +153,8 @@ type VMRow struct {
 	VM     *environment.VM
 	Online bool
 	Seen   time.Time
+	Slot   string // of an application, with its role
+	Role   string
 }
 
 // PoolRow is a pool with its agents and what waits for them.

@@ -197,7 +197,7 @@ func PullList(f *Frame, v PullListView) templ.Component {
 		}
 		if len(v.Rows) == 0 {
 			if v.Filter == "" {
-				templ_7745c5c3_Err = Empty("No pull request is open.", "Contributors open pull requests from a branch that is pushed.", "git push origin HEAD:refs/heads/my-branch", "penstock pr create --source my-branch").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Empty("No pull request is open.", "Contributors open pull requests from a branch that is pushed.", "git push origin HEAD:refs/heads/my-branch", "penstock pr create --title 'What it changes'").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -769,7 +769,7 @@ func PullPage(f *Frame, v *PullView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if len(v.Runs) == 0 {
-				templ_7745c5c3_Err = Empty("No run has tested this pull request.", "A build validation policy on the target branch queues one for every push.", "penstock policy create build --branch "+repos.Short(v.Pull.Target)+" --pipeline NAME").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Empty("No run has tested this pull request.", "A build validation policy on the target branch queues one for every push.", "penstock policy create build-validation --branch "+repos.Short(v.Pull.Target)+" --pipeline NAME").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"penstock.dev/penstock/internal/domain/artifact"
@@ -162,7 +163,7 @@ func (s *StageView) Lines(now time.Time) (one, two string) {
 	}
 	two = Many(len(s.Jobs), "job")
 	if s.Slot != "" {
-		two += ", slot " + s.Slot
+		two += ", slot " + s.Slot[strings.LastIndex(s.Slot, "/")+1:]
 	}
 	if len(s.Jobs) == 0 {
 		two = st.Cause
