@@ -29,7 +29,8 @@ function connect() {
   const keys = document.body.dataset.keys;
   if (!keys || source || document.hidden) return;
   source = new EventSource('/events?keys=' + encodeURIComponent(keys));
-  source.onopen = () => { if (lostAt) { lostAt = 0; schedule(); } state(); };
+  // What changed between the drawing of the page and now was not announced to it.
+  source.onopen = () => { lostAt = 0; schedule(); state(); };
   source.addEventListener('changed', (e) => {
     lastEvent = Date.now();
     const changed = e.data.split(' ');

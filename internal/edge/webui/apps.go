@@ -15,6 +15,7 @@ import (
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/monitor"
 	"penstock.dev/penstock/internal/edge/webui/pages"
 )
 
@@ -37,7 +38,7 @@ func (c *call) appView(a *application.Application, history int) (*pages.AppView,
 				s.Healthy++
 			}
 		}
-		c.measure(s, a.Pool(s.Slot.Name))
+		c.measure(s, a.Pool(s.Slot.Name), v.Swap)
 		x := stats[a.Pool(s.Slot.Name)]
 		s.InFlight, s.Upgraded, s.Oldest = x.InFlight, x.Upgraded, x.OldestRequest
 		s.Mark = slotMark(s)
@@ -74,8 +75,9 @@ func (c *call) lastSwap(a *application.Application, history []*application.Swap)
 }
 
 // measure reads the rates of a slot: the mean of the last three seconds, so that
-// a number can be read before it changes.
-func (c *call) measure(s *pages.SlotView, pool string) {
+// a number can be read before it changes. What was counted before a swap says
+// nothing about where requests go now, so it is left out.
+func (c *call) measure(s *pages.SlotView, pool string, swap *application.Swap) {
 	if c.s.Monitor == nil {
 		return
 	}
@@ -84,6 +86,12 @@ func (c *call) measure(s *pages.SlotView, pool string) {
 		s.Spark = append(s.Spark, p.Requests)
 	}
 	last := points[max(0, len(points)-3):]
+	if swap != nil && !swap.PublishedAt.IsZero() {
+		from := swap.PublishedAt.Add(monitor.FineStep)
+		if fresh := slices.DeleteFunc(slices.Clone(last), func(p monitor.Point) bool { return p.Time.Before(from) }); len(fresh) > 0 || c.now.Sub(from) < 2*monitor.FineStep {
+			last = fresh
+		}
+	}
 	var failed float64
 	for _, p := range last {
 		s.Rate += p.Requests / float64(len(last))

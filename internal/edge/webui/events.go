@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/identity"
 )
@@ -42,47 +43,46 @@ func events(c *call) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(c.w)
-	send := func(text string) error {
+	_ = out.SetWriteDeadline(time.Time{})
+	ctx, cancel := context.WithTimeout(c.ctx(), streamLife)
+	defer cancel()
+	c.stream(ctx, sub, func(text string) error {
 		if _, err := fmt.Fprint(c.w, text); err != nil {
 			return err
 		}
 		return out.Flush()
-	}
-	_ = out.SetWriteDeadline(time.Time{})
-	if send(": here\nretry: 2000\n\n") != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(c.ctx(), streamLife)
-	defer cancel()
+	})
+	return nil
+}
+
+// stream sends until the browser goes, the stream's life is over, or the server
+// stops.
+func (c *call) stream(ctx context.Context, sub *broadcast.Subscription, send func(string) error) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	gap := time.NewTicker(eventGap)
 	defer gap.Stop()
-	for {
-		text := ""
+	text := ": here\nretry: 2000\n\n"
+	for send(text) == nil {
+		text = ""
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-c.s.Stopping:
-			return nil
+			return
 		case <-beat.C:
 			text = "event: beat\ndata: \n\n"
 		case <-sub.C:
 			// What else changes within the gap goes out with it.
 			select {
 			case <-ctx.Done():
-				return nil
+				return
 			case <-gap.C:
 			}
-			changed := sub.Take()
-			if len(changed) == 0 {
-				continue
+			if changed := sub.Take(); len(changed) > 0 {
+				slices.Sort(changed)
+				text = "event: changed\ndata: " + strings.Join(changed, " ") + "\n\n"
 			}
-			slices.Sort(changed)
-			text = "event: changed\ndata: " + strings.Join(changed, " ") + "\n\n"
-		}
-		if send(text) != nil {
-			return nil // the browser has gone
 		}
 	}
 }

@@ -26,6 +26,9 @@ func (s *site) guard(rt route) http.HandlerFunc {
 		}
 		c := s.newCall(w, r)
 		err := c.admit(rt)
+		if err == nil && rt.method != "GET" {
+			err = readForm(c.r)
+		}
 		if err == nil {
 			err = rt.handle(c)
 		}
@@ -33,6 +36,13 @@ func (s *site) guard(rt route) http.HandlerFunc {
 			c.fail(err)
 		}
 	}
+}
+
+func readForm(r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return fault.Wrap(err, fault.Invalid, "form", "the form cannot be read").Want("at most 1 MB, as a browser sends it")
+	}
+	return nil
 }
 
 func (c *call) admit(rt route) error {
@@ -109,7 +119,7 @@ var titleOf = map[fault.Kind]string{fault.Invalid: "That cannot be accepted as i
 
 // fail answers with an error: a page, or a way to sign in.
 func (c *call) fail(err error) {
-	if fault.CodeOf(err) == "not-signed-in" && c.r.Method == "GET" && c.r.Header.Get("X-Live") == "" && !strings.HasPrefix(c.r.URL.Path, "/events") {
+	if fault.CodeOf(err) == "not-signed-in" && c.r.Method == http.MethodGet && c.r.Header.Get("X-Live") == "" && !strings.HasPrefix(c.r.URL.Path, "/events") {
 		_ = c.redirect("/signin?next="+url.QueryEscape(c.address()), http.StatusSeeOther)
 		return
 	}

@@ -81,9 +81,9 @@ func Render(raw string) Line {
 // style is what escape sequences have switched on. Colours are 0 to 7; none is
 // -1. Backgrounds are left out: text keeps its contrast on the page's ground.
 type style struct {
-	ink                              int
-	bold, faint, italic, underline   bool
-	strike, hidden, inverse, linking bool
+	ink                            int
+	bold, faint, italic, underline bool
+	strike, hidden, inverse        bool
 }
 
 func (s style) class() string {

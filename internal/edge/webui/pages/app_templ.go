@@ -1385,7 +1385,7 @@ func slotCard(f *Frame, v *AppView, s *SlotView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = dial("", "Open requests", Itoa(int(s.InFlight)), upgradedWord(s)).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = dial("", "Open", Itoa(int(s.InFlight)), upgradedWord(s)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
