@@ -100,7 +100,7 @@ func (p *process) demo(ctx context.Context, o cli.DemoOptions) error {
 	if o.Story != "" && o.Story != "main" {
 		return fault.New(fault.Invalid, "unknown-story", "there is no story %s", o.Story).Want("main")
 	}
-	cfg, err := p.load(o.Data, "", nil)
+	cfg, err := p.load(o.Data, o.Ports, o.Set)
 	if err != nil {
 		return err
 	}

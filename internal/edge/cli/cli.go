@@ -47,6 +47,8 @@ type DemoOptions struct {
 	Data             string
 	Exit, Fast, List bool
 	Story            string
+	Ports            string            // of the server, if one is started
+	Set              map[string]string // key=value of its configuration
 	// SignIn signs the command line in as the first administrator, with the
 	// password if there is one, and returns the token.
 	SignIn func(ctx context.Context, server, password string) (token string, err error)

@@ -34,6 +34,9 @@ func (c *cli) upCommand() *cobra.Command {
 				}
 				o.Set[key] = value
 			}
+			if o.Demo && c.Demo != nil {
+				return c.Demo(ctx, DemoOptions{Data: o.Data, Ports: o.Ports, Set: o.Set, SignIn: c.signInFirst})
+			}
 			return c.Up(ctx, o)
 		})
 	cmd.Flags().StringVar(&o.Data, "data", "", "`folder` of the data")
