@@ -414,6 +414,13 @@ func (s *Service) Complete(ctx context.Context, id string, squash bool) (*PullRe
 		if pr, err = s.PullRequests.Get(ctx, id); err != nil {
 			return err
 		}
+		// What was validated is what was merged: the same trees, made again.
+		for policy, b := range pr.Builds {
+			if b.MergeCommit == pr.MergeCommit {
+				b.MergeCommit = merged
+				pr.Builds[policy] = b
+			}
+		}
 		pr.Status, pr.MergeCommit, pr.Closed, pr.ClosedBy = Completed, merged, s.Clock.Now(), by.Name
 		if err := s.Audit.Record(ctx, by.Name, "pr.complete", "pull request "+id, merged); err != nil {
 			return err
