@@ -196,8 +196,11 @@ func TestPages(t *testing.T) {
 		cd = s.cli("", "run", "list", "--pipeline", "storefront-cd", "--limit", "1", "--state", "inProgress", "-q")
 		<-time.After(100 * time.Millisecond)
 	}
+	admin.open("/default/shop/runs/" + cd)
+	admin.shows("Acceptance tests")
+	admin.waitFor(func() bool { return strings.Contains(s.cli("", "run", "show", cd), "Against staging") })
 	admin.open("/default/shop/runs/" + cd + "/jobs/acceptance.tests?step=2")
-	admin.shows("PASS: TestOrder")
+	admin.shows("tests, 0 failed")
 
 	// lin finds the question in the inbox and answers it.
 	lin.open("/approvals")

@@ -9,6 +9,8 @@ import (
 	_ "embed"
 )
 
+//go:generate go test . -update
+
 //go:embed storefront.zip
 var storefront []byte
 

@@ -2,6 +2,8 @@
 // edges and loops. It is the only package that imports all of them.
 package server
 
+//go:generate go test . -run StateDiagrams -update
+
 import (
 	"context"
 	"errors"

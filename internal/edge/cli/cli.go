@@ -153,7 +153,7 @@ func (c *cli) root() *cobra.Command {
 	f.BoolVarP(&c.flags.yes, "yes", "y", false, "answer the question whether you are sure")
 	f.BoolVarP(&c.flags.verbose, "verbose", "v", false, "say which server is asked and why")
 	f.DurationVar(&c.flags.timeout, "timeout", 0, "give up after this long")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
+	root.SetFlagErrorFunc(flagError)
 	for _, g := range []cobra.Group{{ID: groupLocal, Title: "Local, without a server:"}, {ID: groupRoles, Title: "Roles:"}, {ID: groupAccess, Title: "Sign-in and access:"},
 		{ID: groupCode, Title: "Projects and code:"}, {ID: groupRuns, Title: "Pipelines and runs:"}, {ID: groupApps, Title: "Applications and machines:"}} {
 		root.AddGroup(&g)

@@ -2,6 +2,7 @@ package gitserver
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -135,7 +136,8 @@ func (h *pushHead) refusal(refused map[string]error) []byte {
 		reason := "whole push refused"
 		if err := refused[u.Ref]; err != nil {
 			reason = oneLine(err.Error())
-			if e, ok := err.(*fault.Error); ok && e.Do != "" {
+			var e *fault.Error
+			if errors.As(err, &e) && e.Do != "" {
 				remarks.WriteString(oneLine(e.Do) + "\n")
 			}
 		}

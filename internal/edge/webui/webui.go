@@ -3,6 +3,8 @@
 // passes one place that resolves the subject and asks identity for permission.
 package webui
 
+//go:generate go tool -modfile=../../../tools/go.mod templ generate -path pages
+
 import (
 	"log/slog"
 	"net/http"

@@ -2,8 +2,6 @@
 // It decides nothing: what is shown, and what may be done, is handed to it.
 package pages
 
-//go:generate go tool -modfile=../../../../tools/go.mod templ generate
-
 import (
 	"strings"
 	"time"
