@@ -99,12 +99,32 @@ function busy(button, on, was) {
 // Select boxes that change the view go there at once.
 document.addEventListener('change', (e) => { if (e.target.matches('[data-go]')) e.target.form.requestSubmit(); });
 
+// Viewed marks stay in this browser; a file that changes loses its mark.
+document.documentElement.classList.add('js');
+const viewedName = (b) => 'viewed ' + location.pathname.replace(/\/files$/, '') + ' ' + b.dataset.viewed;
+function showViewed() {
+  for (const b of document.querySelectorAll('[data-viewed]')) {
+    const on = localStorage.getItem(viewedName(b)) === '1';
+    if (b.getAttribute('aria-pressed') === String(on)) continue;
+    b.setAttribute('aria-pressed', on);
+    b.textContent = on ? 'Viewed' : 'Mark viewed';
+    b.closest('details').open = !on;
+  }
+}
+function mark(b) {
+  if (localStorage.getItem(viewedName(b))) localStorage.removeItem(viewedName(b)); else localStorage.setItem(viewedName(b), '1');
+  showViewed();
+}
+document.addEventListener('click', (e) => { const b = e.target.closest('[data-viewed]'); if (b) { e.preventDefault(); mark(b); } });
+document.addEventListener('painted', showViewed);
+showViewed();
+
 const go = (area) => document.querySelector('[data-go-to="' + area + '"]')?.click();
 keys({
   'g b': () => go('board'), 'g r': () => go('runs'), 'g p': () => go('pulls'), 'g a': () => go('apps'),
   'g i': () => go('approvals'), 'g m': () => go('monitor'), 'g c': () => go('code'), 'g e': () => go('environments'),
   'j': () => row(1), 'k': () => row(-1),
-  'v': () => focusOn('[data-key-v]', true), 'c': () => focusOn('[data-key-c]'),
+  'v': () => { const b = document.activeElement?.closest?.('.file')?.querySelector('[data-viewed]') || document.querySelector('[data-viewed][aria-pressed="false"]'); if (b) { mark(b); b.focus(); } }, 'c': () => focusOn('[data-key-c]'),
   'a': () => focusOn('[data-key-a]'), 'x': () => focusOn('[data-key-x]'), 'b': () => focusOn('[data-key-b]'),
   'e': () => focusOn('[data-key-e]', true),
   '/': () => focusOn('[data-key-slash]'),

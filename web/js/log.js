@@ -67,7 +67,7 @@ function Viewer(box) {
   const scale = () => (rows * rowHeight > maxHeight ? rows * rowHeight / maxHeight : 1);
 
   function draw() {
-    const visible = Math.ceil(box.clientHeight / rowHeight) + 1;
+    const visible = Math.min(300, Math.ceil(box.clientHeight / rowHeight) + 1); // whatever the layout does, the document stays small
     const top = Math.max(0, Math.min(rows - visible + 1, Math.floor(box.scrollTop * scale() / rowHeight)));
     view.style.transform = 'translateY(' + (scale() === 1 ? top * rowHeight : box.scrollTop) + 'px)';
     const want = [];
@@ -134,6 +134,7 @@ function Viewer(box) {
     if (!list.length) return;
     const mid = lineOf(Math.floor(box.scrollTop * scale() / rowHeight + box.clientHeight / 3 / rowHeight));
     const next = by > 0 ? list.find((n) => n > Math.max(mid, to && list.includes(to) ? to : 0)) ?? list[0] : [...list].reverse().find((n) => n < (to || mid)) ?? list[list.length - 1];
+    setFollow(false);
     select(next, next);
     show(next);
   }

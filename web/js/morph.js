@@ -3,8 +3,8 @@
 export function morph(from, to) {
   if (from.isEqualNode(to)) return;
   if (from.nodeName !== to.nodeName) { from.replaceWith(to); return; }
+  if (from.hasAttribute('data-own')) return; // a script owns it
   attributes(from, to);
-  if (from.hasAttribute('data-own')) return; // a script owns what is inside
   children(from, to);
 }
 

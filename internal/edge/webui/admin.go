@@ -199,7 +199,7 @@ func me(c *call) error {
 func explainCode(c *call) error {
 	code := c.r.PathValue("code")
 	if len(code) > 64 || strings.Trim(code, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return noPage(c.r.URL.Path)
+		return noPage(c.address())
 	}
 	return c.page("", code, pages.ErrorCode(c.frame, code, "This code names one kind of error for ever. The error itself says where it is, what was expected, what was found and what to do."))
 }

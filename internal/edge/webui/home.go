@@ -118,7 +118,7 @@ func (c *call) boardView() (pages.BoardView, error) {
 		return v, err
 	}
 	for _, a := range apps {
-		av, err := c.appView(a, 5)
+		av, err := c.appView(a, 100)
 		if err != nil {
 			return v, err
 		}
@@ -154,7 +154,7 @@ func (c *call) boardRuns(v *pages.BoardView, since time.Time) error {
 		if r.State != run.Completed && len(moving) < 8 {
 			moving = append(moving, r)
 		}
-		if len(recent) < 10 {
+		if len(recent) < 8 {
 			recent = append(recent, r)
 		}
 		if r.Queued.Before(since) || r.State != run.Completed {
@@ -335,7 +335,7 @@ func inbox(c *call) error {
 		v.Rows = append(v.Rows, card)
 	}
 	if len(v.Rows) == 0 && c.r.PathValue("id") != "" {
-		return noPage(c.r.URL.Path)
+		return noPage(c.address())
 	}
 	slices.SortStableFunc(v.Rows, func(a, b *pages.ApprovalView) int {
 		switch {

@@ -188,7 +188,7 @@ func repoCommit(c *call) error {
 	}
 	v := c.repoView(r)
 	if !isCommitID(c.r.PathValue("id")) {
-		return noPage(c.r.URL.Path)
+		return noPage(c.address())
 	}
 	if v.Commit, err = c.resolve(r, c.r.PathValue("id")); err != nil {
 		return err
@@ -218,7 +218,7 @@ func repoCompare(c *call) error {
 	}
 	a, b, ok := strings.Cut(c.r.PathValue("range"), "...")
 	if !ok {
-		return noPage(c.r.URL.Path)
+		return noPage(c.address())
 	}
 	from, err := c.resolve(r, a)
 	if err != nil {

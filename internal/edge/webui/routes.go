@@ -114,7 +114,7 @@ func static(c *call) error {
 	return nil
 }
 
-func notFound(c *call) error { return noPage(c.r.URL.Path) }
+func notFound(c *call) error { return noPage(c.address()) }
 
 func fromBuildResults(c *call) error {
 	return c.redirect(c.frame.At("runs", c.r.FormValue("buildId")), http.StatusFound)

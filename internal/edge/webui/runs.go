@@ -340,7 +340,7 @@ func runPage(c *call) error {
 
 func runAttempt(c *call) error {
 	if number(c.r.PathValue("n")) < 1 {
-		return noPage(c.r.URL.Path)
+		return noPage(c.address())
 	}
 	return runPage(c)
 }

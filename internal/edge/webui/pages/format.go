@@ -281,6 +281,15 @@ func Percent(part, whole float64) string {
 // Px writes a coordinate.
 func Px(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
 
+// Capital gives a message its first letter.
+func Capital(s string) string {
+	r := []rune(s)
+	if len(r) == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(r[0])) + string(r[1:])
+}
+
 // Itoa is strconv's.
 func Itoa(n int) string { return strconv.Itoa(n) }
 
