@@ -244,7 +244,7 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 	if queued {
 		s.Pools.Wake()
 	}
-	s.Hub.Publish("run/"+id, "runs")
+	s.Hub.Publish("run/"+id, "runs", "approvals")
 	return nil
 }
 
