@@ -12,6 +12,7 @@ import (
 
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/memstore"
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
@@ -102,26 +103,26 @@ func (b memBlobs) Open(_ context.Context, key string) (io.ReadCloser, int64, err
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	tx, hub := &memRunner{}, &broadcast.Hub{}
-	a := &audit.Service{Records: newTable[audit.Record](), Tx: tx}
-	id := identity.NewService(identity.Store{Users: newTable[identity.User](), Groups: newTable[identity.Group](), Grants: newTable[identity.Grant](),
-		Tokens: newTable[identity.Token]()}, tx, a, nil)
+	tx, hub := &memstore.Runner{}, &broadcast.Hub{}
+	a := &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx}
+	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](), Groups: memstore.NewTable[identity.Group](), Grants: memstore.NewTable[identity.Grant](),
+		Tokens: memstore.NewTable[identity.Token]()}, tx, a, nil)
 	git := fakeGit{files: map[string]string{"azure-pipelines.yml": "trigger: none\npool: default\nsteps:\n- script: echo hello\n"}}
 	w := &world{t: t, tokens: map[string]string{}, users: map[string]*identity.User{}}
 	w.Services = Services{Organization: "Default", Version: "1.0.0", Identity: id, Audit: a, Hub: hub, Monitor: &monitor.Recorder{},
-		Projects:     &project.Service{Projects: newTable[project.Project](), Tx: tx, Audit: a},
-		Repos:        &repos.Service{Repositories: newTable[repos.Repository](), Pushes: newTable[repos.Push](), Tx: tx, Audit: a, Git: git, History: git},
-		Pools:        &agentpool.Service{Pools: newTable[agentpool.Pool](), Agents: newTable[agentpool.Agent](), Requests: newTable[agentpool.Request](), Tx: tx, Audit: a, Identity: id},
-		Environments: &environment.Service{Environments: newTable[environment.Environment](), VMs: newTable[environment.VM](), Checks: newTable[environment.Check](), Approvals: newTable[environment.Approval](), Locks: newTable[environment.Lock](), Deployments: newTable[environment.Deployment](), Tx: tx, Audit: a, Identity: id},
-		Vaults:       &keyvault.Service{Vaults: newTable[keyvault.Vault](), Secrets: newTable[keyvault.Secret](), Tx: tx, Audit: a, Sealer: plainSealer{}},
-		Artifacts:    &artifact.Service{Artifacts: newTable[artifact.Artifact](), Blobs: memBlobs{}},
-		Tests:        &testresult.Service{Runs: newTable[testresult.TestRun]()},
+		Projects:     &project.Service{Projects: memstore.NewTable[project.Project](), Tx: tx, Audit: a},
+		Repos:        &repos.Service{Repositories: memstore.NewTable[repos.Repository](), Pushes: memstore.NewTable[repos.Push](), Tx: tx, Audit: a, Git: git, History: git},
+		Pools:        &agentpool.Service{Pools: memstore.NewTable[agentpool.Pool](), Agents: memstore.NewTable[agentpool.Agent](), Requests: memstore.NewTable[agentpool.Request](), Tx: tx, Audit: a, Identity: id},
+		Environments: &environment.Service{Environments: memstore.NewTable[environment.Environment](), VMs: memstore.NewTable[environment.VM](), Checks: memstore.NewTable[environment.Check](), Approvals: memstore.NewTable[environment.Approval](), Locks: memstore.NewTable[environment.Lock](), Deployments: memstore.NewTable[environment.Deployment](), Tx: tx, Audit: a, Identity: id},
+		Vaults:       &keyvault.Service{Vaults: memstore.NewTable[keyvault.Vault](), Secrets: memstore.NewTable[keyvault.Secret](), Tx: tx, Audit: a, Sealer: plainSealer{}},
+		Artifacts:    &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](), Blobs: memBlobs{}},
+		Tests:        &testresult.Service{Runs: memstore.NewTable[testresult.TestRun]()},
 	}
-	w.VariableGroups = &variablegroup.Service{Groups: newTable[variablegroup.Group](), Tx: tx, Audit: a, Vaults: w.Vaults}
-	w.Applications = &application.Service{Apps: newTable[application.Application](), Swaps: newTable[application.Swap](), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}
-	w.Runs = &run.Service{Store: run.Store{Pipelines: newTable[run.Pipeline](), Runs: newTable[run.Run](), Plans: newTable[run.Planned](), Stages: newTable[run.Stage](), Phases: newTable[run.Phase](), Jobs: newTable[run.Job]()},
+	w.VariableGroups = &variablegroup.Service{Groups: memstore.NewTable[variablegroup.Group](), Tx: tx, Audit: a, Vaults: w.Vaults}
+	w.Applications = &application.Service{Apps: memstore.NewTable[application.Application](), Swaps: memstore.NewTable[application.Swap](), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}
+	w.Runs = &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](), Runs: memstore.NewTable[run.Run](), Plans: memstore.NewTable[run.Planned](), Stages: memstore.NewTable[run.Stage](), Phases: memstore.NewTable[run.Phase](), Jobs: memstore.NewTable[run.Job]()},
 		Tx: tx, Audit: a, Identity: id, Projects: w.Projects, Repos: w.Repos, Pools: w.Pools, Environments: w.Environments, Applications: w.Applications, VariableGroups: w.VariableGroups, Artifacts: w.Artifacts, Logs: fakeLogs{}, Hub: hub}
-	w.PullRequests = &pullrequest.Service{PullRequests: newTable[pullrequest.PullRequest](), Policies: newTable[pullrequest.Policy](), Tx: tx, Audit: a, Repos: w.Repos, Runs: w.Runs, Hub: hub}
+	w.PullRequests = &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](), Policies: memstore.NewTable[pullrequest.Policy](), Tx: tx, Audit: a, Repos: w.Repos, Runs: w.Runs, Hub: hub}
 	w.populate()
 	return w
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/memstore"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/project"
@@ -98,13 +99,13 @@ func newFixture(t *testing.T) *fixture {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not installed")
 	}
-	tx := &memRunner{}
-	a := &audit.Service{Records: newTable[audit.Record](), Tx: tx}
-	id := identity.NewService(identity.Store{Users: newTable[identity.User](), Groups: newTable[identity.Group](), Grants: newTable[identity.Grant](),
-		Tokens: newTable[identity.Token]()}, tx, a, nil)
-	projects := &project.Service{Projects: newTable[project.Project](), Tx: tx, Audit: a}
+	tx := &memstore.Runner{}
+	a := &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx}
+	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](), Groups: memstore.NewTable[identity.Group](), Grants: memstore.NewTable[identity.Grant](),
+		Tokens: memstore.NewTable[identity.Token]()}, tx, a, nil)
+	projects := &project.Service{Projects: memstore.NewTable[project.Project](), Tx: tx, Audit: a}
 	f := &fixture{t: t, git: &bare{folder: t.TempDir()}, policy: &protected{}, work: t.TempDir()}
-	f.repos = &repos.Service{Repositories: newTable[repos.Repository](), Pushes: newTable[repos.Push](), Tx: tx, Audit: a, Git: f.git, Protection: f.policy}
+	f.repos = &repos.Service{Repositories: memstore.NewTable[repos.Repository](), Pushes: memstore.NewTable[repos.Push](), Tx: tx, Audit: a, Git: f.git, Protection: f.policy}
 	ctx := context.Background()
 	p, err := projects.Create(ctx, "My Shop", "")
 	f.must(err)
@@ -325,7 +326,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 }
 
 // failing refuses to record.
-type failing struct{ *memTable[repos.Push] }
+type failing struct{ *memstore.Table[repos.Push] }
 
 func (failing) Insert(context.Context, *repos.Push) error { return errors.New("disk full") }
 
@@ -333,7 +334,7 @@ func TestNoAnswerBeforeThePushIsRecorded(t *testing.T) {
 	f := newFixture(t)
 	a := f.clone("a")
 	f.commit(a, "one", "1")
-	f.repos.Pushes = failing{newTable[repos.Push]()}
+	f.repos.Pushes = failing{memstore.NewTable[repos.Push]()}
 	if out, err := f.run(a, "push", "origin", "HEAD:refs/heads/main"); err == nil {
 		t.Errorf("the client was told of success although nothing was recorded:\n%s", out)
 	}

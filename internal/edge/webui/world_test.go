@@ -16,6 +16,7 @@ import (
 
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/memstore"
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
@@ -61,23 +62,23 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 11, 22, 19, 4, 31, 0, time.UTC), tokens: map[string]string{}, users: map[string]*identity.User{}, logs: &memLogs{lines: map[string][]string{}}, swaps: &fakePlanes{}}
 	clock := store.Clock(func() time.Time { return w.now })
-	tx := &memRunner{}
+	tx := &memstore.Runner{}
 	hub := &broadcast.Hub{}
-	au := &audit.Service{Records: newTable[audit.Record](), Tx: tx, Clock: clock}
-	id := identity.NewService(identity.Store{Users: newTable[identity.User](), Groups: newTable[identity.Group](), Grants: newTable[identity.Grant](), Tokens: newTable[identity.Token]()}, tx, au, clock)
+	au := &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx, Clock: clock}
+	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](), Groups: memstore.NewTable[identity.Group](), Grants: memstore.NewTable[identity.Grant](), Tokens: memstore.NewTable[identity.Token]()}, tx, au, clock)
 	git := &fakeGit{}
-	rs := &repos.Service{Repositories: newTable[repos.Repository](), Pushes: newTable[repos.Push](), Tx: tx, Audit: au, Clock: clock, Git: git, History: git}
-	ps := &project.Service{Projects: newTable[project.Project](), Tx: tx, Audit: au, Clock: clock}
-	pools := &agentpool.Service{Pools: newTable[agentpool.Pool](), Agents: newTable[agentpool.Agent](), Requests: newTable[agentpool.Request](), Tx: tx, Audit: au, Identity: id, Clock: clock}
-	envs := &environment.Service{Environments: newTable[environment.Environment](), VMs: newTable[environment.VM](), Checks: newTable[environment.Check](), Approvals: newTable[environment.Approval](),
-		Locks: newTable[environment.Lock](), Deployments: newTable[environment.Deployment](), Tx: tx, Audit: au, Identity: id, Clock: clock}
-	apps := &application.Service{Apps: newTable[application.Application](), Swaps: newTable[application.Swap](), Tx: tx, Audit: au, Environments: envs, Clock: clock, Switch: w.swaps}
-	arts := &artifact.Service{Artifacts: newTable[artifact.Artifact](), Blobs: memBlobs{}, Clock: clock}
-	runs := &run.Service{Store: run.Store{Pipelines: newTable[run.Pipeline](), Runs: newTable[run.Run](), Plans: newTable[run.Planned](), Stages: newTable[run.Stage](), Phases: newTable[run.Phase](), Jobs: newTable[run.Job]()},
+	rs := &repos.Service{Repositories: memstore.NewTable[repos.Repository](), Pushes: memstore.NewTable[repos.Push](), Tx: tx, Audit: au, Clock: clock, Git: git, History: git}
+	ps := &project.Service{Projects: memstore.NewTable[project.Project](), Tx: tx, Audit: au, Clock: clock}
+	pools := &agentpool.Service{Pools: memstore.NewTable[agentpool.Pool](), Agents: memstore.NewTable[agentpool.Agent](), Requests: memstore.NewTable[agentpool.Request](), Tx: tx, Audit: au, Identity: id, Clock: clock}
+	envs := &environment.Service{Environments: memstore.NewTable[environment.Environment](), VMs: memstore.NewTable[environment.VM](), Checks: memstore.NewTable[environment.Check](), Approvals: memstore.NewTable[environment.Approval](),
+		Locks: memstore.NewTable[environment.Lock](), Deployments: memstore.NewTable[environment.Deployment](), Tx: tx, Audit: au, Identity: id, Clock: clock}
+	apps := &application.Service{Apps: memstore.NewTable[application.Application](), Swaps: memstore.NewTable[application.Swap](), Tx: tx, Audit: au, Environments: envs, Clock: clock, Switch: w.swaps}
+	arts := &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](), Blobs: memBlobs{}, Clock: clock}
+	runs := &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](), Runs: memstore.NewTable[run.Run](), Plans: memstore.NewTable[run.Planned](), Stages: memstore.NewTable[run.Stage](), Phases: memstore.NewTable[run.Phase](), Jobs: memstore.NewTable[run.Job]()},
 		Tx: tx, Audit: au, Clock: clock, Identity: id, Projects: ps, Repos: rs, Pools: pools, Environments: envs, Applications: apps, Artifacts: arts, Logs: w.logs, Hub: hub}
-	prs := &pullrequest.Service{PullRequests: newTable[pullrequest.PullRequest](), Policies: newTable[pullrequest.Policy](), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
+	prs := &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](), Policies: memstore.NewTable[pullrequest.Policy](), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
 	w.s = Services{Organization: "harbor", Version: "test", Clock: clock, Identity: id, Audit: au, Projects: ps, Repos: rs, PullRequests: prs, Pools: pools, Environments: envs,
-		Applications: apps, Runs: runs, Artifacts: arts, Tests: &testresult.Service{Runs: newTable[testresult.TestRun](), Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
+		Applications: apps, Runs: runs, Artifacts: arts, Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](), Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
 		GatewayPort: func() string { return ":7480" }}
 	w.people()
 	w.things()

@@ -1,4 +1,7 @@
-package devopsapi
+// Package memstore keeps documents in memory, for tests of what needs a store but
+// not a database. Its tables behave like real ones; its transactions do not roll
+// back.
+package memstore
 
 import (
 	"cmp"
@@ -15,20 +18,20 @@ import (
 	"penstock.dev/penstock/internal/base/store"
 )
 
-// memRunner implements store.Runner without rolling back.
-type memRunner struct {
+// Runner implements store.Runner without rolling back.
+type Runner struct {
 	mu       sync.Mutex
 	counters map[string]int
 	Messages []outbox.Message
 }
 
 // InTx implements store.Runner.
-func (r *memRunner) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+func (r *Runner) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	return fn(ctx)
 }
 
 // Emit implements store.Runner.
-func (r *memRunner) Emit(_ context.Context, messages ...outbox.Message) error {
+func (r *Runner) Emit(_ context.Context, messages ...outbox.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Messages = append(r.Messages, messages...)
@@ -36,7 +39,7 @@ func (r *memRunner) Emit(_ context.Context, messages ...outbox.Message) error {
 }
 
 // Next implements store.Runner.
-func (r *memRunner) Next(_ context.Context, name string) (int, error) {
+func (r *Runner) Next(_ context.Context, name string) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.counters == nil {
@@ -46,8 +49,8 @@ func (r *memRunner) Next(_ context.Context, name string) (int, error) {
 	return r.counters[name], nil
 }
 
-// memTable implements store.Table.
-type memTable[T any] struct {
+// Table implements store.Table.
+type Table[T any] struct {
 	mu   sync.Mutex
 	docs map[string]storedDoc
 	cols map[string][]int
@@ -58,9 +61,9 @@ type storedDoc struct {
 	rev  int64
 }
 
-// newTable makes an empty table.
-func newTable[T any]() *memTable[T] {
-	t := &memTable[T]{docs: map[string]storedDoc{}, cols: map[string][]int{}}
+// NewTable makes an empty table.
+func NewTable[T any]() *Table[T] {
+	t := &Table[T]{docs: map[string]storedDoc{}, cols: map[string][]int{}}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
 		if c := f.Tag.Get("col"); c != "" {
 			t.cols[c] = f.Index
@@ -69,15 +72,15 @@ func newTable[T any]() *memTable[T] {
 	return t
 }
 
-func (t *memTable[T]) column(doc *T, name string) any {
+func (t *Table[T]) column(doc *T, name string) any {
 	index, ok := t.cols[name]
 	if !ok {
-		panic("memTable: no column " + name)
+		panic("Table: no column " + name)
 	}
 	return reflect.ValueOf(doc).Elem().FieldByIndex(index).Interface()
 }
 
-func (t *memTable[T]) open(s storedDoc) (*T, error) {
+func (t *Table[T]) open(s storedDoc) (*T, error) {
 	doc := new(T)
 	if err := json.Unmarshal(s.data, doc); err != nil {
 		return nil, err
@@ -87,7 +90,7 @@ func (t *memTable[T]) open(s storedDoc) (*T, error) {
 }
 
 // Get implements store.Table.
-func (t *memTable[T]) Get(_ context.Context, id string) (*T, error) {
+func (t *Table[T]) Get(_ context.Context, id string) (*T, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, ok := t.docs[id]
@@ -98,7 +101,7 @@ func (t *memTable[T]) Get(_ context.Context, id string) (*T, error) {
 }
 
 // Insert implements store.Table; key, hash and dedup are unique.
-func (t *memTable[T]) Insert(_ context.Context, doc *T) error {
+func (t *Table[T]) Insert(_ context.Context, doc *T) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.column(doc, "id").(string)
@@ -122,7 +125,7 @@ func (t *memTable[T]) Insert(_ context.Context, doc *T) error {
 	return t.put(id, doc, 1)
 }
 
-func (t *memTable[T]) put(id string, doc *T, rev int64) error {
+func (t *Table[T]) put(id string, doc *T, rev int64) error {
 	data, err := json.Marshal(doc)
 	if err != nil {
 		return err
@@ -133,7 +136,7 @@ func (t *memTable[T]) put(id string, doc *T, rev int64) error {
 }
 
 // Save implements store.Table.
-func (t *memTable[T]) Save(_ context.Context, doc *T) error {
+func (t *Table[T]) Save(_ context.Context, doc *T) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.column(doc, "id").(string)
@@ -145,7 +148,7 @@ func (t *memTable[T]) Save(_ context.Context, doc *T) error {
 }
 
 // Delete implements store.Table.
-func (t *memTable[T]) Delete(_ context.Context, id string) error {
+func (t *Table[T]) Delete(_ context.Context, id string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.docs, id)
@@ -153,7 +156,7 @@ func (t *memTable[T]) Delete(_ context.Context, id string) error {
 }
 
 // Find implements store.Table.
-func (t *memTable[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
+func (t *Table[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var found []*T
@@ -180,7 +183,7 @@ func (t *memTable[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
 	return found, nil
 }
 
-func (t *memTable[T]) matches(doc *T, where []store.Cond) bool {
+func (t *Table[T]) matches(doc *T, where []store.Cond) bool {
 	for _, c := range where {
 		v := t.column(doc, c.Column)
 		if c.Op == store.In {
