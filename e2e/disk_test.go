@@ -56,12 +56,12 @@ func disk(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// exhaust makes projects until the server refuses one, which must be for the
-// given reason: exhaust TEXT
+// exhaust stores large secrets until the server refuses one, which must be for
+// the given reason: exhaust TEXT
 func exhaust(ts *testscript.TestScript, _ bool, args []string) {
 	for n := range 2000 {
-		cmd := exec.Command(binary, "project", "create", fmt.Sprintf("filler-%d", n))
-		cmd.Env, cmd.Dir = environ(ts), ts.MkAbs(".")
+		cmd := exec.Command(binary, "vault", "secret", "set", fmt.Sprintf("mini-kv/filler-%d", n))
+		cmd.Env, cmd.Dir, cmd.Stdin = environ(ts), ts.MkAbs("."), strings.NewReader(strings.Repeat("x", 24_000))
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			continue
