@@ -20,7 +20,7 @@ import (
 // machines connects VM resources with the provider that runs them.
 type machines struct {
 	server   *Server
-	provider *localvm.Provider
+	provider environment.Provider
 }
 
 const localProvider = "local"
@@ -40,11 +40,13 @@ func (m *machines) join(ctx context.Context, vmID string) (string, string, strin
 	return s.URL(), s.cfg.Organization, secret, err
 }
 
-func local(v *environment.VM) localvm.Machine { return localvm.Machine{ID: v.ID, Name: v.Name} }
+func machine(v *environment.VM) environment.Machine {
+	return environment.Machine{ID: v.ID, Name: v.Name}
+}
 
 // Ensure implements application.Machines: the machine is made and started.
 func (m *machines) Ensure(ctx context.Context, v *environment.VM) (string, error) {
-	address, err := m.provider.Start(ctx, local(v))
+	address, err := m.provider.Start(ctx, machine(v))
 	if err != nil {
 		return "", err
 	}
@@ -92,7 +94,7 @@ func (m *machines) Stop(ctx context.Context, vmID string) error {
 	if err != nil {
 		return err
 	}
-	m.provider.Stop(ctx, local(v))
+	m.provider.Stop(ctx, machine(v))
 	m.server.pools.Gone(v.AgentID)
 	return m.set(ctx, v, environment.VMStopped, "stop")
 }
@@ -103,7 +105,7 @@ func (m *machines) Kill(ctx context.Context, vmID string) error {
 	if err != nil {
 		return err
 	}
-	m.provider.Kill(local(v))
+	m.provider.Kill(machine(v))
 	m.server.pools.Gone(v.AgentID)
 	return m.set(ctx, v, environment.VMStopped, "kill")
 }
@@ -114,7 +116,7 @@ func (m *machines) Recreate(ctx context.Context, vmID string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.provider.Delete(local(v)); err != nil {
+	if err := m.provider.Delete(machine(v)); err != nil {
 		return err
 	}
 	if err := m.boot(ctx, v); err != nil {
@@ -126,7 +128,7 @@ func (m *machines) Recreate(ctx context.Context, vmID string) error {
 // boot starts a machine. If its address was taken meanwhile it has another one,
 // and its application follows.
 func (m *machines) boot(ctx context.Context, v *environment.VM) error {
-	address, err := m.provider.Start(ctx, local(v))
+	address, err := m.provider.Start(ctx, machine(v))
 	if err != nil || address == v.Address {
 		return err
 	}

@@ -16,15 +16,10 @@ import (
 	"penstock.dev/penstock/internal/base/detached"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/domain/environment"
 )
 
-// Machine is what the provider needs to know of a VM.
-type Machine struct {
-	ID   string
-	Name string
-}
-
-// Provider makes and runs local VMs.
+// Provider makes and runs local VMs; it implements environment.Provider.
 type Provider struct {
 	Folder    string // holds a folder for each VM
 	Addresses string // CIDR of loopback addresses
@@ -36,11 +31,11 @@ type Provider struct {
 	mu sync.Mutex
 }
 
-func (p *Provider) dir(m Machine) string { return filepath.Join(p.Folder, m.ID) }
+func (p *Provider) dir(m environment.Machine) string { return filepath.Join(p.Folder, m.ID) }
 
 // Start boots a VM, making it if it does not exist, and returns its address.
 // It does not wait for the agent.
-func (p *Provider) Start(ctx context.Context, m Machine) (address string, err error) {
+func (p *Provider) Start(ctx context.Context, m environment.Machine) (address string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	dir := p.dir(m)
@@ -117,16 +112,18 @@ func tryClaim(address string) *os.File {
 }
 
 // Running reports whether a VM's agent runs.
-func (p *Provider) Running(m Machine) bool { return detached.PID(p.dir(m)) != 0 }
+func (p *Provider) Running(m environment.Machine) bool { return detached.PID(p.dir(m)) != 0 }
 
 // Stop shuts a VM down.
-func (p *Provider) Stop(ctx context.Context, m Machine) { detached.Stop(ctx, p.dir(m), 10*time.Second) }
+func (p *Provider) Stop(ctx context.Context, m environment.Machine) {
+	detached.Stop(ctx, p.dir(m), 10*time.Second)
+}
 
 // Kill is the power switch.
-func (p *Provider) Kill(m Machine) { detached.Kill(p.dir(m)) }
+func (p *Provider) Kill(m environment.Machine) { detached.Kill(p.dir(m)) }
 
 // Delete removes a VM with its disk. Its address stays its own until then.
-func (p *Provider) Delete(m Machine) error {
+func (p *Provider) Delete(m environment.Machine) error {
 	detached.Kill(p.dir(m))
 	return os.RemoveAll(p.dir(m))
 }
