@@ -176,6 +176,7 @@ func TestPages(t *testing.T) {
 		chromedp.SendKeys(chromedp.CSS("input[name=name]"), "admin"), chromedp.SendKeys(chromedp.CSS("input[name=password]"), "not-the-password"),
 		chromedp.Click(chromedp.CSS(`form[action="/signin"] button`)))
 	admin.shows("is not right")
+	admin.pictures(map[string]string{"sign-in": "/signin"})
 	admin.signIn("admin", s.password)
 	lin.signIn("lin", "password-of-lin")
 	admin.open("/default/shop")
@@ -205,6 +206,7 @@ func TestPages(t *testing.T) {
 	// lin finds the question in the inbox and answers it.
 	lin.open("/approvals")
 	lin.shows("storefront-cd")
+	lin.pictures(map[string]string{"approvals": "/approvals"})
 	lin.click(`form[action^="/approvals/"] button[value=approved]`)
 	admin.open("/default/shop/runs/" + cd)
 	admin.shows("Swap and look")
@@ -222,7 +224,11 @@ func TestPages(t *testing.T) {
 	if !strings.Contains(history, "rollback") {
 		t.Errorf("no rollback in\n%s", history)
 	}
-	admin.pictures(cd)
+	admin.pictures(map[string]string{"board": "/default/shop", "runs": "/default/shop/runs", "run": "/default/shop/runs/" + cd,
+		"log":          "/default/shop/runs/" + cd + "/jobs/acceptance.tests?step=2",
+		"pull-request": "/default/shop/repos/storefront/pulls/1", "application": "/default/shop/apps/storefront",
+		"monitoring": "/default/shop/monitor/storefront", "pipelines": "/default/shop/pipelines", "code": "/default/shop/repos/storefront",
+		"environments": "/default/shop/environments", "agents": "/agents"})
 }
 
 func (b *tab) waitFor(ok func() bool) {
@@ -238,8 +244,8 @@ func (b *tab) waitFor(ok func() bool) {
 	}
 }
 
-// pictures keeps each page at phone and desktop width, light and dark.
-func (b *tab) pictures(run string) {
+// pictures keeps pages at phone and desktop width, light and dark.
+func (b *tab) pictures(pages map[string]string) {
 	b.t.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", "artifacts", "screens"))
 	if err != nil {
@@ -248,10 +254,7 @@ func (b *tab) pictures(run string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.t.Fatal(err)
 	}
-	for name, path := range map[string]string{"board": "/default/shop", "runs": "/default/shop/runs", "run": "/default/shop/runs/" + run,
-		"log":          "/default/shop/runs/" + run + "/jobs/acceptance.tests?step=2",
-		"pull-request": "/default/shop/repos/storefront/pulls/1", "application": "/default/shop/apps/storefront", "monitoring": "/default/shop/monitor/storefront",
-		"approvals": "/approvals", "pipelines": "/default/shop/pipelines", "code": "/default/shop/repos/storefront"} {
+	for name, path := range pages {
 		for _, width := range []int64{390, 1440} {
 			for _, scheme := range []string{"light", "dark"} {
 				b.do("viewport", chromedp.EmulateViewport(width, 900))
