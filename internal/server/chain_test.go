@@ -22,14 +22,14 @@ import (
 // world is a server with an agent in this process and one project.
 type world struct {
 	*Server
-	t       *testing.T
+	t       testing.TB
 	ctx     context.Context
 	project *project.Project
 	repo    *repos.Repository
 	work    string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	ctx := identity.With(context.Background(), identity.System())
 	cfg, err := Load(func(string) string { return "" }, map[string]string{"data": t.TempDir(), "vms.local.enabled": "false",
@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // testWriter sends a server's log to the test's.
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Helper()
