@@ -138,18 +138,6 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	})
 }
 
-// SetCapabilities replaces what an agent says it can do.
-func (s *Service) SetCapabilities(ctx context.Context, id string, capabilities map[string]string) error {
-	return s.Tx.InTx(ctx, func(ctx context.Context) error {
-		a, err := s.Agents.Get(ctx, id)
-		if err != nil {
-			return err
-		}
-		a.Capabilities = capabilities
-		return s.Agents.Save(ctx, a)
-	})
-}
-
 // Queue stores a request in the transaction of ctx. The caller wakes the agents
 // after commit.
 func (s *Service) Queue(ctx context.Context, r *Request) error {

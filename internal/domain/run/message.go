@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"penstock.dev/penstock/internal/base/id"
-	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/deployment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -320,15 +319,4 @@ func stageTitle(g *graph, name string) string {
 		return s.DisplayName
 	}
 	return name
-}
-
-// ForAgent returns the job an agent holds; report functions begin with it.
-func (s *Service) ForAgent(ctx context.Context, agentID, jobID string, fence int) (*agentpool.Request, error) {
-	return s.Pools.Hold(ctx, agentID, jobID, fence)
-}
-
-// Held lists the jobs an agent holds, so that one that comes back knows which
-// of its jobs are still its own.
-func (s *Service) Held(ctx context.Context, agentID string) ([]*agentpool.Request, error) {
-	return s.Pools.Requests.Find(ctx, store.Where("agent_id", agentID).And("state", string(agentpool.Assigned)))
 }

@@ -4,7 +4,6 @@ CREATE TABLE outbox (id TEXT PRIMARY KEY, topic TEXT NOT NULL, key TEXT NOT NULL
 CREATE INDEX outbox_due ON outbox (due, id);
 CREATE TABLE log_chunks (log TEXT NOT NULL, seq BIGINT NOT NULL, start BIGINT NOT NULL, size BIGINT NOT NULL, line BIGINT NOT NULL, lines BIGINT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (log, seq));
 CREATE INDEX log_chunks_line ON log_chunks (log, line);
-CREATE TABLE samples (series TEXT NOT NULL, time BIGINT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (series, time));
 
 CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, rev BIGINT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE groups (id TEXT PRIMARY KEY, project_id TEXT NOT NULL, rev BIGINT NOT NULL, body TEXT NOT NULL);
