@@ -193,10 +193,10 @@ func TestPages(t *testing.T) {
 	admin.open("/default/shop/runs/" + ci)
 	admin.shows("Succeeded")
 	cd := ""
-	for cd == "" || cd == ci {
+	admin.waitFor(func() bool {
 		cd = s.cli("", "run", "list", "--pipeline", "storefront-cd", "--limit", "1", "--state", "inProgress", "-q")
-		<-time.After(100 * time.Millisecond)
-	}
+		return cd != ""
+	})
 	admin.open("/default/shop/runs/" + cd)
 	admin.shows("Acceptance tests")
 	admin.waitFor(func() bool { return strings.Contains(s.cli("", "run", "show", cd), "Against staging") })

@@ -56,6 +56,11 @@ func Up(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = s.close() }()
+	// What was served last is served again before anything else is ready. A file
+	// that cannot be read costs that moment only: the database has it all.
+	if err := errors.Join(s.planes.gateway.LoadSnapshot(), s.planes.dns.LoadSnapshot()); err != nil {
+		o.Log.Warn("the last snapshot cannot be served", "error", err)
+	}
 	notes, err := s.listen(ctx)
 	if err != nil {
 		return err

@@ -209,7 +209,6 @@ type Job struct {
 	AgentName       string            `json:"agentName,omitempty"`
 	Steps           []Step            `json:"steps"`
 	Outputs         map[string]string `json:"outputs,omitempty"`
-	SecretOutputs   map[string][]byte `json:"secretOutputs,omitempty"` // sealed
 	CancelRequested bool              `json:"cancelRequested,omitempty"`
 	Cause           string            `json:"cause,omitempty"` // ours: agent lost, no agent, …
 	Queued          time.Time         `json:"queued"`

@@ -68,11 +68,7 @@ func detailOf(d *run.Detail) detail {
 	if out.Phases == nil {
 		out.Phases = []*run.Phase{}
 	}
-	for _, j := range d.Jobs {
-		open := *j
-		open.SecretOutputs = nil
-		out.Jobs = append(out.Jobs, &open)
-	}
+	out.Jobs = append(out.Jobs, d.Jobs...)
 	return out
 }
 

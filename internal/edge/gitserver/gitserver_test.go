@@ -97,7 +97,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not installed")
+		t.Fatal(err)
 	}
 	tx := &memstore.Runner{}
 	a := &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx}

@@ -344,7 +344,7 @@ func TestApplyStaysInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(outside, filepath.Join(target, "web", "css")); err != nil {
-		t.Skip("no links here")
+		t.Fatal(err)
 	}
 	link := filepath.Join(t.TempDir(), "current")
 	if err := os.Symlink(target, link); err != nil {
