@@ -1,0 +1,142 @@
+// Package language is what a person at a terminal or in an editor asks of the
+// pipeline language: files from folders, findings, the expanded file. It holds
+// no rules of the language; those are the compiler's.
+package language
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
+)
+
+// Workspace is a checkout, and what stands beside it: the folders of other
+// repositories, values of parameters and variables.
+type Workspace struct {
+	Dir        string            // where relative names begin; "" = the working folder
+	Root       string            // top of the checkout; "" = found from the file
+	Repos      map[string]string // alias → folder
+	Parameters map[string]string
+	Variables  map[string]string
+}
+
+// Source is an open workspace. It reads nothing outside of its folders.
+type Source struct{ roots map[string]*os.Root }
+
+// ReadFile implements pipeline.Source.
+func (s *Source) ReadFile(_ context.Context, repository, path string) ([]byte, error) {
+	root := s.roots[strings.ToLower(repository)]
+	if root == nil {
+		return nil, fault.New(fault.NotFound, "repository-not-available", "no checkout and no remote for it").
+			Try("add --repo %s=FOLDER", repository)
+	}
+	data, err := root.ReadFile(filepath.FromSlash(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Wrap(err, fault.NotFound, "file-not-found", "there is no file %s", path)
+	}
+	return data, err
+}
+
+// Close closes the folders.
+func (s *Source) Close() {
+	for _, root := range s.roots {
+		_ = root.Close()
+	}
+}
+
+func (w Workspace) path(name string) string {
+	if w.Dir == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(w.Dir, name)
+}
+
+// Open opens the folders and returns the file's path inside its repository. The
+// file may be named from where the person stands or from the top of the root.
+func (w Workspace) Open(ctx context.Context, file string) (*Source, string, error) {
+	root, rel, err := w.locate(ctx, file)
+	if err != nil {
+		return nil, "", err
+	}
+	src := &Source{roots: map[string]*os.Root{}}
+	folders := map[string]string{"self": root}
+	for alias, folder := range w.Repos {
+		folders[strings.ToLower(alias)] = w.path(folder)
+	}
+	for alias, folder := range folders {
+		r, err := os.OpenRoot(folder)
+		if err != nil {
+			src.Close()
+			return nil, "", fault.Wrap(err, fault.Invalid, "folder-unreadable", "the folder of repository %s cannot be opened", alias).At("%s", folder)
+		}
+		src.roots[alias] = r
+	}
+	return src, filepath.ToSlash(rel), nil
+}
+
+// locate finds the top of the repository and the file below it.
+func (w Workspace) locate(ctx context.Context, file string) (root, rel string, err error) {
+	absolute, err := filepath.Abs(w.path(file))
+	if err != nil {
+		return "", "", err
+	}
+	if w.Root != "" {
+		if root, err = filepath.Abs(w.path(w.Root)); err != nil {
+			return "", "", err
+		}
+		if _, err := os.Stat(absolute); err != nil && !filepath.IsAbs(file) && filepath.IsLocal(filepath.FromSlash(file)) {
+			return root, file, nil // named from the top of the root
+		}
+	} else if root = checkoutOf(ctx, filepath.Dir(absolute)); root == "" {
+		root = filepath.Dir(absolute)
+	}
+	absolute, root = resolved(absolute), resolved(root)
+	rel, err = filepath.Rel(root, absolute)
+	if err != nil || !filepath.IsLocal(rel) {
+		return filepath.Dir(absolute), filepath.Base(absolute), nil
+	}
+	return root, rel, nil
+}
+
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// checkoutOf is the top of the checkout that holds a folder, or "".
+func checkoutOf(ctx context.Context, folder string) string {
+	cmd := exec.CommandContext(ctx, "git", "rev-parse", "--show-toplevel")
+	cmd.Dir = folder
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Input is what the compiler is asked for a file of the workspace.
+func (w Workspace) Input(file string) pipeline.Input {
+	values := make(map[string]any, len(w.Parameters))
+	for name, value := range w.Parameters {
+		values[name] = value
+	}
+	return pipeline.Input{File: file, Parameters: values, Variables: w.Variables}
+}
+
+// Compile compiles one file of the workspace.
+func (w Workspace) Compile(ctx context.Context, file string) (*pipeline.Plan, []pipeline.Diagnostic, error) {
+	src, rel, err := w.Open(ctx, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer src.Close()
+	return pipeline.Compile(ctx, src, w.Input(rel))
+}
