@@ -71,7 +71,7 @@ func (d *decoder) job(item *syntax.Node, u *names, pool Pool) (job Job, dependsO
 	u.noun = kind
 	job = Job{Name: u.claim(f.Get(kind)), Origin: originOf(item)}
 	if kind == "deployment" && strings.EqualFold(job.Name, "deploy") {
-		d.report.Error(f.Get(kind), "reserved-name", "`deploy` is reserved and cannot be the name of a deployment").Try("choose another name")
+		d.report.Warn(f.Get(kind), "reserved-name", "`deploy` is a reserved word; as the name of a deployment it makes outputs ambiguous").Try("choose another name")
 	}
 	job.DisplayName = d.key(f, "displayName")
 	if job.DisplayName == "" {

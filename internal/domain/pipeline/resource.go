@@ -76,7 +76,7 @@ func (d *decoder) repository(item *syntax.Node) (r RepositoryResource, ok bool) 
 	if kind := d.choice(f, "type", "git", "github", "githubenterprise", "bitbucket"); kind != "" {
 		r.Type = kind
 	}
-	if strings.EqualFold(r.Alias, "self") || strings.EqualFold(r.Alias, "none") {
+	if strings.EqualFold(r.Alias, "none") {
 		d.report.Error(f.Get("repository"), "reserved-name", "`%s` is reserved and cannot be an alias", r.Alias).Try("choose another alias")
 		return r, false
 	}

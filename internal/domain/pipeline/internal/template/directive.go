@@ -102,11 +102,12 @@ func allDirectives(n *syntax.Node) bool {
 	return true
 }
 
-// chain follows if, elseif and else from sibling to sibling.
+// chain follows if, elseif and else among the members of one mapping or
+// sequence. Other members between them do not end it.
 type chain int
 
 const (
-	chainNone  chain = iota // the sibling before is no if
+	chainNone  chain = iota // there is no if before, or it had its else
 	chainOpen               // no branch taken so far
 	chainTaken              // a branch was taken: the rest is skipped
 )
@@ -125,7 +126,7 @@ func (x *Expander) run(key *syntax.Node, d directive, c *chain, s *scope, body f
 		if *c == chainNone {
 			at := *key
 			at.Call = s.call
-			x.report.Error(&at, "else-without-if", "%s needs an if right before it", d.word)
+			x.report.Error(&at, "else-without-if", "%s needs an if before it", d.word)
 			return
 		}
 		if *c == chainOpen && d.word == "else" {
@@ -137,10 +138,8 @@ func (x *Expander) run(key *syntax.Node, d directive, c *chain, s *scope, body f
 			*c = chainNone
 		}
 	case "each":
-		*c = chainNone
 		x.each(key, d, s, body)
 	default:
-		*c = chainNone
 		body(s)
 	}
 }

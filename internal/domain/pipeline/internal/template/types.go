@@ -63,7 +63,7 @@ func slotOfType(kind string) slot {
 }
 
 // convert checks a value against a parameter's type. ok is false after a report.
-func (x *Expander) convert(p Parameter, n *syntax.Node, where func(*syntax.Problem), s *scope) (out *syntax.Node, ok bool) {
+func (x *Expander) convert(p Parameter, n *syntax.Node, where func(*syntax.Problem)) (out *syntax.Node, ok bool) {
 	out, ok = convertTo(p.Type, n)
 	if !ok {
 		article := "a "
@@ -83,9 +83,6 @@ func (x *Expander) convert(p Parameter, n *syntax.Node, where func(*syntax.Probl
 		return out, false
 	}
 	if at := slotOfType(p.Type); at != slotAny {
-		if s != nil {
-			out = x.adopt(out, at, s)
-		}
 		out = longForm(out, at)
 	}
 	return out, true

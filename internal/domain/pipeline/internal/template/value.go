@@ -141,12 +141,14 @@ type loop struct {
 
 // scope is what expressions see at one place.
 type scope struct {
+	file      *syntax.File // whose body is expanded: template references are relative to it
 	call      *syntax.Call
 	params    expression.Object
 	vars      *variables
 	loops     *loop
 	resources expression.Value
 	environ   *expression.Env
+	early     bool // calls into repositories that are not known yet are left alone
 }
 
 // withVariables opens an inner variable scope.
