@@ -59,24 +59,35 @@ type Diagnostic struct {
 // diagnostic is an error; all of them are reported at once. err is only a
 // failure of the source or of the context.
 func Compile(ctx context.Context, src Source, in Input) (*Plan, []Diagnostic, error) {
+	c, err := compile(ctx, src, in)
+	return c.plan, c.diags, err
+}
+
+// compiled is all that a compilation gives.
+type compiled struct {
+	plan  *Plan // nil if there is an error among the diagnostics
+	diags []Diagnostic
+	res   template.Result
+}
+
+func compile(ctx context.Context, src Source, in Input) (c compiled, err error) {
 	report := &syntax.Report{}
-	res, err := template.Expand(ctx, in.File, template.Options{
+	c.res, err = template.Expand(ctx, in.File, template.Options{
 		Read: src.ReadFile, Report: report, Variables: in.Variables, Values: in.Parameters,
 	})
 	if err != nil {
-		return nil, nil, err
+		return compiled{}, err
 	}
-	var plan *Plan
-	if res.Root != nil {
+	if c.res.Root != nil {
 		d := &decoder{report: report}
-		plan = d.plan(res.Root)
-		finish(plan, res)
+		c.plan = d.plan(c.res.Root)
+		finish(c.plan, c.res)
 	}
-	diags := diagnostics(report, res.Files)
+	c.diags = diagnostics(report, c.res.Files)
 	if report.Failed() {
-		plan = nil
+		c.plan = nil
 	}
-	return plan, diags, nil
+	return c, nil
 }
 
 // ReadHead reads only what decides which runs to queue: triggers, resources,

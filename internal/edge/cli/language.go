@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/edge/language"
 )
@@ -132,27 +131,106 @@ func sizeOf(p *pipeline.Plan) string {
 
 func (c *cli) expandCommand() *cobra.Command {
 	o := &compileFlags{}
-	var plan bool
-	cmd := command("expand FILE", "Prints the plan of a pipeline: the file after its templates.", "penstock expand azure-pipelines.yml --plan\npenstock expand pipelines/ci.yml --plan -o json", exactly("FILE"), func(ctx context.Context, args []string) error {
-		if !plan {
-			return fault.New(fault.Unavailable, "plan-only", "this build prints the plan, not the file after templates").Try("penstock expand %s --plan", args[0])
-		}
-		p, diags, err := c.compile(ctx, o, args[0])
-		if err != nil {
-			return err
-		}
-		var b strings.Builder
-		pipeline.Render(&b, diags)
-		_, _ = fmt.Fprint(c.Stderr, b.String())
-		if p == nil {
-			return exitCode(2)
-		}
-		if c.flags.output != "json" {
-			c.flags.output = "yaml"
-		}
-		return c.outValue(p)
-	})
+	var plan, origin bool
+	var diff string
+	cmd := command("expand FILE", "Prints a pipeline after its templates, as one file.",
+		"penstock expand azure-pipelines.yml\npenstock expand pipelines/ci.yml --origin\npenstock expand pipelines/ci.yml --diff main\npenstock expand azure-pipelines.yml --repo platform=../templates --param env=prod -o json", exactly("FILE"),
+		func(ctx context.Context, args []string) error {
+			w, err := c.workspace(o)
+			if err != nil {
+				return err
+			}
+			switch {
+			case plan && (origin || diff != ""):
+				return usage("--plan stands alone").Try("leave --origin and --diff out; the plan holds the origins")
+			case plan:
+				return c.expandPlan(ctx, w, args[0])
+			case diff != "":
+				return c.expandDiff(ctx, w, args[0], diff)
+			}
+			e, err := c.expand(ctx, w, args[0])
+			if err != nil {
+				return err
+			}
+			return c.printExpanded(e, origin)
+		})
 	o.register(cmd)
-	cmd.Flags().BoolVar(&plan, "plan", false, "the plan: stages, jobs, steps with their places in the files")
+	f := cmd.Flags()
+	f.BoolVar(&plan, "plan", false, "the plan instead: stages, jobs, steps with their places in the files")
+	f.BoolVar(&origin, "origin", false, "a comment at each line says where it comes from")
+	f.StringVar(&diff, "diff", "", "show what changed since this `revision`")
 	return cmd
+}
+
+// expand prints what was found to stderr; a file with errors is invalid input.
+func (c *cli) expand(ctx context.Context, w language.Workspace, file string) (*pipeline.Expanded, error) {
+	e, diags, err := w.Expand(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	c.printFindings(diags)
+	if e == nil {
+		return nil, exitCode(2)
+	}
+	return e, nil
+}
+
+func (c *cli) printFindings(diags []pipeline.Diagnostic) {
+	var b strings.Builder
+	pipeline.Render(&b, diags)
+	_, _ = fmt.Fprint(c.Stderr, b.String())
+}
+
+func (c *cli) printExpanded(e *pipeline.Expanded, origin bool) error {
+	var text string
+	var err error
+	switch {
+	case c.flags.output == "json":
+		var data []byte
+		data, err = e.JSON()
+		text = string(data)
+	case origin:
+		text, err = e.Annotated()
+	default:
+		text, err = e.YAML()
+	}
+	if err != nil {
+		return err
+	}
+	return c.out(text)
+}
+
+func (c *cli) expandPlan(ctx context.Context, w language.Workspace, file string) error {
+	p, diags, err := w.Compile(ctx, file)
+	if err != nil {
+		return err
+	}
+	c.printFindings(diags)
+	if p == nil {
+		return exitCode(2)
+	}
+	if c.flags.output != "json" {
+		c.flags.output = "yaml"
+	}
+	return c.outValue(p)
+}
+
+func (c *cli) expandDiff(ctx context.Context, w language.Workspace, file, revision string) error {
+	now, err := c.expand(ctx, w, file)
+	if err != nil {
+		return err
+	}
+	w.Revision = revision
+	before, err := c.expand(ctx, w, file)
+	if err != nil {
+		return err
+	}
+	text, err := language.Diff(before, now, file+" at "+revision, file)
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		c.say("no difference to %s", printable(revision))
+	}
+	return c.out(text)
 }

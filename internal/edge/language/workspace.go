@@ -24,13 +24,21 @@ type Workspace struct {
 	Repos      map[string]string // alias → folder
 	Parameters map[string]string
 	Variables  map[string]string
+	Revision   string // of the checkout's own files; "" = as they are in the folder
 }
 
 // Source is an open workspace. It reads nothing outside of its folders.
-type Source struct{ roots map[string]*os.Root }
+type Source struct {
+	roots    map[string]*os.Root
+	checkout string // top of the own repository
+	revision string
+}
 
 // ReadFile implements pipeline.Source.
-func (s *Source) ReadFile(_ context.Context, repository, path string) ([]byte, error) {
+func (s *Source) ReadFile(ctx context.Context, repository, path string) ([]byte, error) {
+	if s.revision != "" && strings.EqualFold(repository, "self") {
+		return readRevision(ctx, s.checkout, s.revision, path)
+	}
 	root := s.roots[strings.ToLower(repository)]
 	if root == nil {
 		return nil, fault.New(fault.NotFound, "repository-not-available", "no checkout and no remote for it").
@@ -64,7 +72,7 @@ func (w Workspace) Open(ctx context.Context, file string) (*Source, string, erro
 	if err != nil {
 		return nil, "", err
 	}
-	src := &Source{roots: map[string]*os.Root{}}
+	src := &Source{roots: map[string]*os.Root{}, checkout: root, revision: w.Revision}
 	folders := map[string]string{"self": root}
 	for alias, folder := range w.Repos {
 		folders[strings.ToLower(alias)] = w.path(folder)
@@ -139,4 +147,14 @@ func (w Workspace) Compile(ctx context.Context, file string) (*pipeline.Plan, []
 	}
 	defer src.Close()
 	return pipeline.Compile(ctx, src, w.Input(rel))
+}
+
+// Expand expands one file of the workspace.
+func (w Workspace) Expand(ctx context.Context, file string) (*pipeline.Expanded, []pipeline.Diagnostic, error) {
+	src, rel, err := w.Open(ctx, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer src.Close()
+	return pipeline.Expand(ctx, src, w.Input(rel))
 }

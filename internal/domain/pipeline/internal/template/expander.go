@@ -57,6 +57,7 @@ type parsed struct {
 type Result struct {
 	Root       *syntax.Node // a mapping without `parameters` and `extends`; nil after a failure
 	Parameters []Parameter
+	Declared   *syntax.Node // `parameters` of the root file as written; nil: none
 	Files      []*syntax.File
 }
 
@@ -90,7 +91,7 @@ func (x *Expander) expandRoot(path string) (res Result) {
 	}
 	decl := x.declarations(f)
 	params := x.bindRoot(decl)
-	res.Parameters = params.list
+	res.Parameters, res.Declared = params.list, root.Get("parameters")
 	vars := newVariables(nil)
 	for _, name := range slices.Sorted(maps.Keys(x.opt.Variables)) { // in order, so that loops over variables are repeatable
 		vars.set(name, x.opt.Variables[name])
