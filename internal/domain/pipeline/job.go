@@ -3,6 +3,7 @@ package pipeline
 import (
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
@@ -14,16 +15,10 @@ const (
 )
 
 var (
-	jobShape = syntax.Shape{Noun: "a job", First: "job", Keys: []string{
-		"job", "displayName", "dependsOn", "condition", "steps", "pool", "variables", "strategy", "timeoutInMinutes",
-		"cancelTimeoutInMinutes", "continueOnError", "container", "services", "workspace", "uses", "templateContext",
-	}}
-	deploymentShape = syntax.Shape{Noun: "a deployment", First: "deployment", Keys: []string{
-		"deployment", "displayName", "dependsOn", "condition", "environment", "strategy", "pool", "variables", "timeoutInMinutes",
-		"cancelTimeoutInMinutes", "continueOnError", "container", "services", "workspace", "uses", "templateContext",
-	}}
-	workspaceShape = syntax.Shape{Noun: "a workspace", Keys: []string{"clean"}}
-	usesShape      = syntax.Shape{Noun: "`uses`", Keys: []string{"repositories", "pools"}}
+	jobShape        = grammar.Job.Shape()
+	deploymentShape = grammar.Deployment.Shape()
+	workspaceShape  = grammar.Workspace.Shape()
+	usesShape       = grammar.Uses.Shape()
 )
 
 func (d *decoder) jobs(n *syntax.Node, pool Pool) []Job {

@@ -3,16 +3,15 @@ package pipeline
 import (
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
 var (
-	resourcesShape  = syntax.Shape{Noun: "resources", Keys: []string{"repositories", "pipelines", "containers", "builds", "packages", "webhooks"}}
-	repositoryShape = syntax.Shape{Noun: "a repository resource", Keys: []string{"repository", "type", "name", "ref", "endpoint", "trigger"}, First: "repository"}
-	pipelineShape   = syntax.Shape{Noun: "a pipeline resource", Keys: []string{"pipeline", "source", "project", "version", "branch", "tags", "trigger"}, First: "pipeline"}
-	containerShape  = syntax.Shape{Noun: "a container", First: "container", Open: true, Keys: []string{
-		"container", "image", "endpoint", "env", "options", "ports", "volumes", "type", "trigger", "mapDockerSocket", "mountReadOnly", "localImage",
-	}}
+	resourcesShape  = grammar.Resources.Shape()
+	repositoryShape = grammar.Repository.Shape()
+	pipelineShape   = grammar.PipelineResource.Shape()
+	containerShape  = grammar.ContainerResource.Shape()
 )
 
 func (d *decoder) resources(n *syntax.Node) (r Resources) {
@@ -134,7 +133,7 @@ func (d *decoder) containerAlias(name string) (string, bool) {
 	return "", false
 }
 
-var jobContainerShape = syntax.Shape{Noun: "a container", Open: true, Keys: append([]string{"alias"}, containerShape.Keys...)}
+var jobContainerShape = grammar.Container.Shape()
 
 // container reads a job's `container`: an alias, an image, or a mapping.
 func (d *decoder) container(n *syntax.Node, job string) *Container {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
@@ -13,10 +14,7 @@ const (
 	DefaultNumberFormat = "$(Date:yyyyMMdd).$(Rev:r)"
 )
 
-var rootShape = syntax.Shape{Noun: "a pipeline", Keys: []string{
-	"name", "trigger", "pr", "schedules", "parameters", "resources", "variables", "pool", "stages", "jobs", "steps", "extends",
-	"lockBehavior", "appendCommitMessageToRunName", "strategy", "continueOnError", "container", "services", "workspace",
-}}
+var rootShape = grammar.Pipeline.Shape()
 
 var bodyKeys = []string{"stages", "jobs", "steps"}
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
@@ -14,10 +15,7 @@ const (
 	maxJobsPerStage = 256
 )
 
-var stageShape = syntax.Shape{Noun: "a stage", First: "stage", Keys: []string{
-	"stage", "displayName", "dependsOn", "condition", "jobs", "variables", "pool", "lockBehavior", "trigger", "isSkippable",
-	"templateContext", "group", "checks",
-}}
+var stageShape = grammar.Stage.Shape()
 
 var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
@@ -123,7 +121,7 @@ func (d *decoder) stage(s *Stage, f syntax.Fields, pool Pool) {
 	s.Jobs = d.jobs(f.Get("jobs"), d.pool(f.Get("pool"), pool))
 }
 
-var poolShape = syntax.Shape{Noun: "a pool", Keys: []string{"name", "demands", "vmImage"}, Open: true}
+var poolShape = grammar.Pool.Shape()
 
 // pool reads `pool`; without one, the outer pool applies as a whole.
 func (d *decoder) pool(n *syntax.Node, outer Pool) Pool {

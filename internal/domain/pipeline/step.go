@@ -6,18 +6,18 @@ import (
 	"slices"
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/preview"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
 // commonKeys belong to every kind of step.
-var commonKeys = []string{
-	"name", "displayName", "condition", "continueOnError", "enabled", "env", "timeoutInMinutes", "retryCountOnTaskFailure", "target",
-}
+var commonKeys = (&grammar.Mapping{Keys: grammar.StepKeys}).Names()
 
 // stepKind says how a step is written and which task it becomes.
 type stepKind struct {
 	key     string
+	shape   syntax.Shape
 	own     []string          // further keys, all of them inputs of the same name
 	task    string            // "" for task:
 	version string            //
@@ -29,24 +29,32 @@ type stepKind struct {
 
 var inline = map[string]string{"targetType": "inline"}
 
-var powerShellKeys = []string{"errorActionPreference", "failOnStderr", "ignoreLASTEXITCODE", "workingDirectory"}
-
-var stepKinds = []stepKind{
-	{key: "task", own: []string{"inputs"}},
-	{key: "script", own: []string{"workingDirectory", "failOnStderr"}, task: TaskCmdLine, version: "2", value: []string{"script"}, empty: true},
-	{key: "bash", own: []string{"workingDirectory", "failOnStderr"}, task: TaskBash, version: "3", value: []string{"script"}, fixed: inline, empty: true},
-	{key: "pwsh", own: powerShellKeys, task: TaskPowerShell, version: "2", value: []string{"script"}, fixed: map[string]string{"targetType": "inline", "pwsh": "true"}, empty: true},
-	{key: "powershell", own: powerShellKeys, task: TaskPowerShell, version: "2", value: []string{"script"}, fixed: inline, empty: true},
-	{key: "checkout", task: TaskCheckout, version: "1", value: []string{"repository"}, own: []string{
-		"clean", "fetchDepth", "fetchTags", "fetchFilter", "lfs", "submodules", "path", "persistCredentials", "workspaceRepo",
-		"sparseCheckoutDirectories", "sparseCheckoutPatterns",
-	}},
-	{key: "publish", own: []string{"artifact"}, task: TaskPublish, version: "1", value: []string{"path"}, alias: map[string]string{"path": "targetPath", "artifact": "artifactName"}},
-	{key: "upload", own: []string{"artifact"}, task: TaskPublish, version: "1", value: []string{"path"}, alias: map[string]string{"path": "targetPath", "artifact": "artifactName"}},
-	{key: "download", own: []string{"artifact", "patterns", "path"}, task: TaskDownload, version: "1", value: []string{"source"}},
-	{key: "downloadBuild", own: []string{"artifact", "path", "patterns", "inputs"}, task: "DownloadBuild", version: "1", value: []string{"source"}},
-	{key: "getPackage", own: []string{"path"}, task: "GetPackage", version: "1", value: []string{"package"}},
+var stepKinds = withKeys([]stepKind{
+	{key: "task"},
+	{key: "script", task: TaskCmdLine, version: "2", value: []string{"script"}, empty: true},
+	{key: "bash", task: TaskBash, version: "3", value: []string{"script"}, fixed: inline, empty: true},
+	{key: "pwsh", task: TaskPowerShell, version: "2", value: []string{"script"}, fixed: map[string]string{"targetType": "inline", "pwsh": "true"}, empty: true},
+	{key: "powershell", task: TaskPowerShell, version: "2", value: []string{"script"}, fixed: inline, empty: true},
+	{key: "checkout", task: TaskCheckout, version: "1", value: []string{"repository"}},
+	{key: "publish", task: TaskPublish, version: "1", value: []string{"path"}, alias: map[string]string{"path": "targetPath", "artifact": "artifactName"}},
+	{key: "upload", task: TaskPublish, version: "1", value: []string{"path"}, alias: map[string]string{"path": "targetPath", "artifact": "artifactName"}},
+	{key: "download", task: TaskDownload, version: "1", value: []string{"source"}},
+	{key: "downloadBuild", task: "DownloadBuild", version: "1", value: []string{"source"}},
+	{key: "getPackage", task: "GetPackage", version: "1", value: []string{"package"}},
 	{key: "reviewApp", task: "ReviewApp", version: "0", value: []string{"resourceName"}},
+})
+
+// withKeys gives every kind the keys that the language's table has for it.
+func withKeys(kinds []stepKind) []stepKind {
+	for i := range kinds {
+		for _, m := range grammar.Steps {
+			if m.First == kinds[i].key {
+				kinds[i].shape = m.Shape()
+				kinds[i].own = kinds[i].shape.Keys[1 : len(m.Keys)-len(grammar.StepKeys)]
+			}
+		}
+	}
+	return kinds
 }
 
 // kindKeys are the keys that begin a step, for messages.
@@ -97,9 +105,7 @@ func (d *decoder) step(item *syntax.Node, names *stepCount, server bool) (s Step
 	if !ok {
 		return s, false
 	}
-	shape := syntax.Shape{Noun: article(kind.key) + " step", First: kind.key}
-	shape.Keys = append(append(append(shape.Keys, kind.key), kind.own...), commonKeys...)
-	f, ok := syntax.ReadFields(d.report, item, shape)
+	f, ok := syntax.ReadFields(d.report, item, kind.shape)
 	if !ok {
 		return s, false
 	}
@@ -110,13 +116,6 @@ func (d *decoder) step(item *syntax.Node, names *stepCount, server bool) (s Step
 		d.report.Error(f.Key(kind.key), "server-job-step", "a job on the server only has tasks").Got("%s", kind.key).Try("give the job a pool of agents")
 	}
 	return s, true
-}
-
-func article(noun string) string {
-	if strings.ContainsAny(noun[:1], "aeiou") {
-		return "an " + noun
-	}
-	return "a " + noun
 }
 
 func (d *decoder) stepKind(item *syntax.Node) (stepKind, bool) {
@@ -175,7 +174,7 @@ func (d *decoder) stepProperties(s *Step, f syntax.Fields, names *stepCount) {
 	d.target(s, f.Get("target"))
 }
 
-var targetShape = syntax.Shape{Noun: "a target", Keys: []string{"container", "commands", "settableVariables"}}
+var targetShape = grammar.Target.Shape()
 
 func (d *decoder) target(s *Step, n *syntax.Node) {
 	if n == nil || n.IsEmpty() || n.Bad {

@@ -5,16 +5,18 @@ import (
 	"regexp"
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
 var (
-	strategyShape   = syntax.Shape{Noun: "a strategy", Keys: []string{"matrix", "parallel", "maxParallel"}}
-	deployShape     = syntax.Shape{Noun: "the strategy of a deployment", Keys: []string{"runOnce", "rolling", "canary"}}
-	environShape    = syntax.Shape{Noun: "an environment", Keys: []string{"name", "resourceName", "resourceId", "resourceType", "tags"}}
-	hookShape       = syntax.Shape{Noun: "a hook", Keys: []string{"steps", "pool"}}
-	onShape         = syntax.Shape{Noun: "`on`", Keys: []string{"success", "failure"}}
+	strategyShape   = grammar.Strategy.Shape()
+	deployShape     = grammar.DeployStrategy.Shape()
+	environShape    = grammar.Environment.Shape()
+	hookShape       = grammar.Hook.Shape()
+	onShape         = grammar.On.Shape()
 	hookKeys        = []string{"preDeploy", "deploy", "routeTraffic", "postRouteTraffic", "on"}
+	strategyShapes  = map[string]syntax.Shape{RunOnce: grammar.RunOnce.Shape(), Rolling: grammar.Rolling.Shape(), Canary: grammar.Canary.Shape()}
 	percentOrNumber = regexp.MustCompile(`^[0-9]{1,6}%?$`)
 )
 
@@ -176,14 +178,7 @@ func (d *decoder) environment(n *syntax.Node) (e Environment) {
 
 // hooks reads the lifecycle hooks in the order they run.
 func (d *decoder) hooks(out *Deployment, n *syntax.Node, server bool) {
-	shape := syntax.Shape{Noun: out.Strategy, Keys: hookKeys}
-	switch out.Strategy {
-	case Rolling:
-		shape.Keys = append([]string{"maxParallel"}, hookKeys...)
-	case Canary:
-		shape.Keys = append([]string{"increments"}, hookKeys...)
-	}
-	f, ok := syntax.ReadFields(d.report, n, shape)
+	f, ok := syntax.ReadFields(d.report, n, strategyShapes[out.Strategy])
 	if !ok {
 		return
 	}

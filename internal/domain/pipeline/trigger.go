@@ -3,15 +3,16 @@ package pipeline
 import (
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/template"
 )
 
 var (
-	triggerKeys     = syntax.Shape{Noun: "a trigger", Keys: []string{"batch", "branches", "paths", "tags"}}
-	pullRequestKeys = syntax.Shape{Noun: "a pr trigger", Keys: []string{"autoCancel", "branches", "paths", "drafts"}}
-	filterShape     = syntax.Shape{Noun: "a filter", Keys: []string{"include", "exclude"}}
-	scheduleShape   = syntax.Shape{Noun: "a schedule", Keys: []string{"cron", "displayName", "branches", "always", "batch"}, First: "cron"}
+	triggerKeys     = grammar.Trigger.Shape()
+	pullRequestKeys = grammar.PullRequest.Shape()
+	filterShape     = grammar.Filter.Shape()
+	scheduleShape   = grammar.Schedule.Shape()
 )
 
 // trigger reads `trigger:` or `pr:`; the shape tells them apart.
@@ -93,7 +94,7 @@ func (d *decoder) schedules(n *syntax.Node) []Schedule {
 	return out
 }
 
-var pipelineTriggerShape = syntax.Shape{Noun: "a pipeline trigger", Keys: []string{"enabled", "branches", "tags", "stages"}}
+var pipelineTriggerShape = grammar.PipelineTrigger.Shape()
 
 // pipelineTrigger reads the trigger of a pipeline resource; nil is no trigger.
 func (d *decoder) pipelineTrigger(n *syntax.Node) *PipelineTrigger {

@@ -3,10 +3,11 @@ package pipeline
 import (
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
-var variableShape = syntax.Shape{Noun: "a variable", Keys: []string{"name", "value", "readonly", "group"}}
+var variableShape = grammar.VariableEntry.Shape()
 
 // variables reads both forms of a `variables` block.
 func (d *decoder) variables(n *syntax.Node, slot RuntimeSlot) []Variable {

@@ -3,13 +3,11 @@ package template
 import (
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
-var extendsShape = syntax.Shape{
-	Noun: "an extends template",
-	Keys: []string{"parameters", "extends", "stages", "jobs", "steps", "resources", "variables", "trigger", "pr", "schedules", "pool", "name", "lockBehavior"},
-}
+var extendsShape = grammar.ExtendsFile.Shape()
 
 // extend replaces the `extends` of an expanded root by the body of its
 // template, which may extend another one.

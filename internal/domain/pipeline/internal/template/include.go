@@ -9,10 +9,11 @@ import (
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
-var callShape = syntax.Shape{Noun: "a template call", Keys: []string{"template", "parameters"}, First: "template"}
+var callShape = grammar.Call.Shape()
 
 // noteResources makes the resources visible to expressions and their
 // repositories to template references.
@@ -85,7 +86,7 @@ func variableItems(n *syntax.Node) []*syntax.Node {
 }
 
 func (x *Expander) checkTemplateKeys(f *syntax.File, key string) {
-	syntax.ReadFields(x.report, f.Root, syntax.Shape{Noun: "a " + key + " template", Keys: []string{"parameters", key}})
+	syntax.ReadFields(x.report, f.Root, grammar.TemplateFile(key).Shape())
 }
 
 func (x *Expander) wrongKind(item *syntax.Node, f *syntax.File, key string) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
@@ -77,7 +78,7 @@ func (p *parameterSet) Missing(name string) error {
 	return e
 }
 
-var parameterShape = syntax.Shape{Noun: "a parameter", Keys: []string{"name", "displayName", "type", "default", "values"}, First: "name"}
+var parameterShape = grammar.Parameter.Shape()
 
 // declarations reads the `parameters` of a file, once.
 func (x *Expander) declarations(f *syntax.File) declared {
@@ -131,8 +132,8 @@ func (x *Expander) declaration(item *syntax.Node) (p Parameter, ok bool) {
 	if t := f.Get("type"); t != nil && !t.IsEmpty() {
 		canonical, known := canonicalType(t.Text)
 		if !known {
-			e := x.report.Error(t, "parameter-type-name", "`%s` is not a type of parameter", t.Text).Want("%s", strings.Join(typeNames[:10], ", ")+", …").Got("%s", syntax.Describe(t))
-			if near := syntax.Nearest(t.Text, typeNames); near != "" {
+			e := x.report.Error(t, "parameter-type-name", "`%s` is not a type of parameter", t.Text).Want("%s", strings.Join(grammar.ParameterTypes[:10], ", ")+", …").Got("%s", syntax.Describe(t))
+			if near := syntax.Nearest(t.Text, grammar.ParameterTypes); near != "" {
 				e.Try("write %s", near)
 			}
 			return p, false

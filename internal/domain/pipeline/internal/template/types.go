@@ -6,17 +6,12 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
-var typeNames = []string{
-	"string", "number", "boolean", "object", "step", "stepList", "job", "jobList", "stage", "stageList",
-	"deployment", "deploymentList", "stringList", "environment", "pool", "serviceConnection", "secureFile",
-	"filePath", "container", "containerList", "legacyObject",
-}
-
 func canonicalType(text string) (string, bool) {
-	for _, name := range typeNames {
+	for _, name := range grammar.ParameterTypes {
 		if strings.EqualFold(name, strings.TrimSpace(text)) {
 			return name, true
 		}
