@@ -82,6 +82,9 @@ func compile(ctx context.Context, src Source, in Input) (c compiled, err error) 
 		d := &decoder{report: report}
 		c.plan = d.plan(c.res.Root)
 		finish(c.plan, c.res)
+		if !report.Failed() {
+			lint(c.plan, report, c.res.Files)
+		}
 	}
 	c.diags = diagnostics(report, c.res.Files)
 	if report.Failed() {

@@ -94,12 +94,12 @@ func (d *decoder) jobBody(job *Job, f syntax.Fields, pool Pool) {
 	}
 	job.Steps = d.steps(f.Get("steps"), job.Pool.Server)
 	if !job.Pool.Server {
-		job.Steps = withCheckout(job.Steps, job.Origin)
+		job.Steps = d.withCheckout(job.Steps, job.Origin)
 	}
 }
 
 // withCheckout puts the implied checkout in front, and takes `checkout: none` out.
-func withCheckout(steps []Step, origin Origin) []Step {
+func (d *decoder) withCheckout(steps []Step, origin Origin) []Step {
 	out := []Step{}
 	written := false
 	for _, s := range steps {
@@ -114,6 +114,16 @@ func withCheckout(steps []Step, origin Origin) []Step {
 	if !written {
 		implied := Step{Task: TaskCheckout, Version: "1", Inputs: map[string]string{"repository": "self"}, Origin: origin}
 		out = append([]Step{implied}, out...)
+	}
+	for _, s := range out {
+		if s.Task != TaskCheckout || !strings.EqualFold(s.Inputs["repository"], "self") {
+			continue
+		}
+		for key, value := range d.selfCheckout {
+			if _, written := s.Inputs[key]; !written {
+				s.Inputs[key] = value
+			}
+		}
 	}
 	return out
 }

@@ -198,3 +198,23 @@ func (p *parser) index(target *Node) (*Node, *Error) {
 	}
 	return n, p.advance(true)
 }
+
+// Mentions reports whether the expression names something that want looks for:
+// a function (call is true) or a context, in lower case.
+func (n *Node) Mentions(want func(name string, call bool) bool) bool {
+	if (n.op == opCall || n.op == opName) && want(strings.ToLower(n.name), n.op == opCall) {
+		return true
+	}
+	if n.target != nil && n.target.Mentions(want) {
+		return true
+	}
+	for _, a := range n.args {
+		if a.Mentions(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsStatus reports whether a function, in lower case, is a status function.
+func IsStatus(name string) bool { return statusNames[name] }

@@ -39,7 +39,7 @@ func Normalize(root, parameters *syntax.Node) *syntax.Node {
 	}
 	for _, p := range root.Pairs {
 		switch strings.ToLower(p.Key.Text) {
-		case "stages", "jobs", "steps", "phases":
+		case "stages", "jobs", "steps":
 		default:
 			if root.Get("steps") == nil || !jobKeys[strings.ToLower(p.Key.Text)] {
 				out.Pairs = append(out.Pairs, syntax.Pair{Key: p.Key, Value: apply(rootRules, p)})
@@ -58,7 +58,7 @@ func body(root *syntax.Node) *syntax.Pair {
 		switch strings.ToLower(p.Key.Text) {
 		case "stages":
 			return &syntax.Pair{Key: p.Key, Value: each(stage)(p.Value)}
-		case "jobs", "phases":
+		case "jobs":
 			return wrapped(p.Key, each(job)(p.Value))
 		case "steps":
 			item := mapping(p.Key, pair("job", text(implicitJob, p.Key), p.Key))
@@ -170,27 +170,7 @@ func each(r rule) rule {
 
 func stage(n *syntax.Node) *syntax.Node { return fields(stageRules)(without(n, "templatecontext")) }
 
-// job also gives the old spellings their new names.
-func job(n *syntax.Node) *syntax.Node {
-	n = without(n, "templatecontext")
-	c := *n
-	c.Pairs = nil
-	for _, p := range n.Pairs {
-		switch strings.ToLower(p.Key.Text) {
-		case "phase":
-			p = pair("job", p.Value, p.Key)
-		case "queue":
-			p = pair("pool", p.Value, p.Key)
-		case "server":
-			if on, ok := template.ParseBool(p.Value.Text); !ok || !on {
-				continue
-			}
-			p = pair("pool", text("server", p.Value), p.Key)
-		}
-		c.Pairs = append(c.Pairs, p)
-	}
-	return fields(jobRules)(&c)
-}
+func job(n *syntax.Node) *syntax.Node { return fields(jobRules)(without(n, "templatecontext")) }
 
 func without(n *syntax.Node, key string) *syntax.Node {
 	c := *n

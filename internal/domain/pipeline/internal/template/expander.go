@@ -97,12 +97,13 @@ func (x *Expander) expandRoot(path string) (res Result) {
 		vars.set(name, x.opt.Variables[name])
 	}
 	s := &scope{file: f, params: params, vars: newVariables(vars)}
+	x.noteResources(&syntax.Node{Kind: syntax.Mapping}, s)
 	if x.opt.Head {
 		root = headOnly(root)
 	}
 	res.Root = x.mapping(root, slotRoot, s)
 	if !x.opt.Head {
-		res.Root = x.extend(res.Root, s)
+		res.Root = x.modern(x.extend(res.Root, s))
 	}
 	return res
 }

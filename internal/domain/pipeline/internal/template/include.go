@@ -18,23 +18,43 @@ var callShape = grammar.Call.Shape()
 // noteResources makes the resources visible to expressions and their
 // repositories to template references.
 func (x *Expander) noteResources(n *syntax.Node, s *scope) {
-	repositories := []expression.Pair{}
-	containers := []expression.Pair{}
-	for _, item := range list(n.Get("repositories")) {
-		if alias := item.Get("repository"); alias != nil {
-			x.names[strings.ToLower(alias.Text)] = repositoryOf(item, alias.Text)
-			repositories = append(repositories, expression.Pair{Key: alias.Text, Value: valueOf(item)})
-		}
+	repositories := aliased(n.Get("repositories"), "repository")
+	for _, p := range repositories {
+		x.names[strings.ToLower(p.Key)] = repositoryOf(p.Value.(object).n, p.Key)
 	}
-	for _, item := range list(n.Get("containers")) {
-		if alias := item.Get("container"); alias != nil {
-			containers = append(containers, expression.Pair{Key: alias.Text, Value: valueOf(item)})
-		}
+	if !slices.ContainsFunc(repositories, func(p expression.Pair) bool { return strings.EqualFold(p.Key, "self") }) {
+		repositories = append(repositories, expression.Pair{Key: "self", Value: x.self()})
 	}
-	s.resources = expression.NewMap(
-		expression.Pair{Key: "repositories", Value: expression.NewMap(repositories...)},
-		expression.Pair{Key: "containers", Value: expression.NewMap(containers...)})
+	pairs := []expression.Pair{{Key: "repositories", Value: expression.NewMap(repositories...)}}
+	for _, kind := range [][2]string{{"containers", "container"}, {"pipelines", "pipeline"}, {"builds", "build"}, {"packages", "package"}} {
+		pairs = append(pairs, expression.Pair{Key: kind[0], Value: expression.NewMap(aliased(n.Get(kind[0]), kind[1])...)})
+	}
+	s.resources = expression.NewMap(pairs...)
 	s.environ = nil
+}
+
+// aliased lists the entries of one kind of resource by their aliases.
+func aliased(n *syntax.Node, key string) []expression.Pair {
+	var out []expression.Pair
+	for _, item := range list(n) {
+		if alias := item.Get(key); alias != nil && alias.Kind == syntax.Scalar {
+			out = append(out, expression.Pair{Key: alias.Text, Value: valueOf(item)})
+		}
+	}
+	return out
+}
+
+// self is the pipeline's own repository, as far as the variables of the run say.
+func (x *Expander) self() expression.Value {
+	var pairs []expression.Pair
+	for _, p := range [][2]string{{"name", "Build.Repository.Name"}, {"ref", "Build.SourceBranch"}, {"version", "Build.SourceVersion"}, {"id", "Build.Repository.ID"}, {"url", "Build.Repository.Uri"}} {
+		for name, value := range x.opt.Variables {
+			if strings.EqualFold(name, p[1]) {
+				pairs = append(pairs, expression.Pair{Key: p[0], Value: value})
+			}
+		}
+	}
+	return expression.NewMap(pairs...)
 }
 
 func list(n *syntax.Node) []*syntax.Node {
@@ -52,6 +72,9 @@ func (x *Expander) include(item *syntax.Node, at slot, s *scope) []*syntax.Node 
 	}
 	key := at.key()
 	body := f.Root.Get(key)
+	if old := f.Root.Get("phases"); body == nil && key == "jobs" && old != nil {
+		key, body = "phases", old
+	}
 	if body == nil {
 		x.wrongKind(item, f, key)
 		return nil

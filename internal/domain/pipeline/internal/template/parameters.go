@@ -183,6 +183,7 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 		set.set(p.Name, p.Value)
 		set.list = append(set.list, p)
 	}
+	x.bindWebhooks(set, given)
 	unknown := make([]string, 0, len(given))
 	for name := range given {
 		unknown = append(unknown, name)
@@ -193,6 +194,22 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 		x.report.Error(at, "unexpected-parameter", "unexpected parameter '%s'", name).Want("%s", strings.Join(set.order, ", ")).At("value given for the run")
 	}
 	return set
+}
+
+// bindWebhooks makes the content of a call from outside readable under the alias
+// of its resource; without such a call it is empty.
+func (x *Expander) bindWebhooks(set *parameterSet, given map[string]any) {
+	for _, item := range list(x.order[0].Root.Get("resources").Get("webhooks")) {
+		alias := item.Get("webhook")
+		if alias == nil || alias.Kind != syntax.Scalar {
+			continue
+		}
+		if _, declared := set.Get(alias.Text); declared {
+			continue
+		}
+		set.set(alias.Text, fromAny(given[strings.ToLower(alias.Text)], alias))
+		delete(given, strings.ToLower(alias.Text))
+	}
 }
 
 // bindCall gives a template's parameters the arguments of a call.
