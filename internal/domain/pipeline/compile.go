@@ -24,6 +24,12 @@ type Source interface {
 	ReadFile(ctx context.Context, repository, path string) ([]byte, error)
 }
 
+// Declarer is a Source that wants to know the repository resources, also those
+// that only a template declares, before it is asked for their files.
+type Declarer interface {
+	Declare(r RepositoryResource)
+}
+
 // Input is what a compilation depends on besides its files.
 type Input struct {
 	File       string            // path of the root file in "self"
@@ -63,6 +69,16 @@ func Compile(ctx context.Context, src Source, in Input) (*Plan, []Diagnostic, er
 	return c.plan, c.diags, err
 }
 
+func declare(src Source) func(alias, kind, name, ref string) {
+	d, ok := src.(Declarer)
+	if !ok {
+		return func(string, string, string, string) {}
+	}
+	return func(alias, kind, name, ref string) {
+		d.Declare(RepositoryResource{Alias: alias, Type: cmp.Or(kind, "git"), Name: name, Ref: ref})
+	}
+}
+
 // compiled is all that a compilation gives.
 type compiled struct {
 	plan  *Plan // nil if there is an error among the diagnostics
@@ -73,7 +89,7 @@ type compiled struct {
 func compile(ctx context.Context, src Source, in Input) (c compiled, err error) {
 	report := &syntax.Report{}
 	c.res, err = template.Expand(ctx, in.File, template.Options{
-		Read: src.ReadFile, Report: report, Variables: in.Variables, Values: in.Parameters,
+		Read: src.ReadFile, Report: report, Variables: in.Variables, Values: in.Parameters, Declare: declare(src),
 	})
 	if err != nil {
 		return compiled{}, err
@@ -99,7 +115,7 @@ func compile(ctx context.Context, src Source, in Input) (c compiled, err error) 
 // when the file cannot be read at all.
 func ReadHead(ctx context.Context, src Source, file string) (*Plan, []Diagnostic, error) {
 	report := &syntax.Report{}
-	res, err := template.Expand(ctx, file, template.Options{Read: src.ReadFile, Report: report, Head: true})
+	res, err := template.Expand(ctx, file, template.Options{Read: src.ReadFile, Report: report, Head: true, Declare: declare(src)})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,7 +140,7 @@ func (c *cli) root() *cobra.Command {
 		Example:      "  penstock up\n  penstock run watch latest\n  penstock swap storefront",
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return c.checkGlobals() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.checkGlobals(cmd) },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Args:              noArgs,
 	}
@@ -178,7 +179,10 @@ func (c *cli) add(root *cobra.Command, group string, commands ...*cobra.Command)
 	}
 }
 
-func (c *cli) checkGlobals() error {
+// outputs is the annotation of a command that prints in further forms.
+const outputs = "outputs"
+
+func (c *cli) checkGlobals(cmd *cobra.Command) error {
 	if c.flags.output == "" {
 		c.flags.output = c.Env("PENSTOCK_OUTPUT")
 	}
@@ -187,7 +191,10 @@ func (c *cli) checkGlobals() error {
 		c.flags.output = "table"
 	case "table", "wide", "json", "yaml":
 	default:
-		return usage("there is no output %q", c.flags.output).Want("table, wide, json or yaml")
+		more := strings.Fields(cmd.Annotations[outputs])
+		if !slices.Contains(more, c.flags.output) {
+			return usage("there is no output %q", c.flags.output).Want("%s", strings.Join(append(more, "table", "wide", "json or yaml"), ", "))
+		}
 	}
 	return nil
 }

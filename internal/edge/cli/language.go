@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ func (c *cli) compile(ctx context.Context, o *compileFlags, file string) (*pipel
 
 func (c *cli) validateCommand() *cobra.Command {
 	o := &compileFlags{}
-	cmd := command("validate [FILE…]", "Finds every error and warning of pipeline files at once.", "penstock validate\npenstock validate pipelines/*.yml\npenstock validate azure-pipelines.yml --repo platform=../templates -o json", between(0, -1, "FILE"),
+	cmd := command("validate [FILE…]", "Finds every error and warning of pipeline files at once.", "penstock validate\npenstock validate pipelines/*.yml\npenstock validate azure-pipelines.yml --repo platform=../templates -o json\npenstock validate -o sarif > findings.sarif", between(0, -1, "FILE"),
 		func(ctx context.Context, args []string) error {
 			if len(args) == 0 {
 				args = []string{"azure-pipelines.yml"}
@@ -58,6 +59,7 @@ func (c *cli) validateCommand() *cobra.Command {
 			return c.validate(ctx, o, args)
 		})
 	o.register(cmd)
+	cmd.Annotations = map[string]string{outputs: "text sarif"}
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "warnings fail too")
 	return cmd
 }
@@ -80,17 +82,26 @@ func (c *cli) validate(ctx context.Context, o *compileFlags, names []string) err
 		}
 		if plan == nil {
 			bad++
-		} else if c.flags.output == "table" || c.flags.output == "wide" {
+		} else if !slices.Contains([]string{"json", "yaml", "sarif"}, c.flags.output) {
 			if err := c.outln(fmt.Sprintf("%s: ok (%s)", name, sizeOf(plan))); err != nil {
 				return err
 			}
 		}
 	}
-	if c.flags.output == "json" || c.flags.output == "yaml" {
+	switch c.flags.output {
+	case "json", "yaml":
 		if err := c.outValue(found); err != nil {
 			return err
 		}
-	} else {
+	case "sarif":
+		data, err := language.SARIF(found, c.Version, func(code string) string { return explanations()[code] })
+		if err != nil {
+			return err
+		}
+		if err := c.out(string(data)); err != nil {
+			return err
+		}
+	default:
 		var b strings.Builder
 		pipeline.Render(&b, found)
 		if len(found) > 0 {

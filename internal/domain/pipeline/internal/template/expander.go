@@ -28,8 +28,9 @@ type Options struct {
 	Read      ReadFunc
 	Report    *syntax.Report
 	Variables map[string]string
-	Values    map[string]any // of the root parameters
-	Head      bool           // only what decides about runs; unknown values are not mistakes
+	Values    map[string]any                      // of the root parameters
+	Declare   func(alias, kind, name, ref string) // hears of every repository resource; nil: nobody does
+	Head      bool                                // only what decides about runs; unknown values are not mistakes
 }
 
 // Expander expands one root file.

@@ -20,7 +20,11 @@ var callShape = grammar.Call.Shape()
 func (x *Expander) noteResources(n *syntax.Node, s *scope) {
 	repositories := aliased(n.Get("repositories"), "repository")
 	for _, p := range repositories {
-		x.names[strings.ToLower(p.Key)] = repositoryOf(p.Value.(object).n, p.Key)
+		r := repositoryOf(p.Value.(object).n, p.Key)
+		x.names[strings.ToLower(p.Key)] = r
+		if x.opt.Declare != nil {
+			x.opt.Declare(r.alias, r.kind, r.name, r.ref)
+		}
 	}
 	if !slices.ContainsFunc(repositories, func(p expression.Pair) bool { return strings.EqualFold(p.Key, "self") }) {
 		repositories = append(repositories, expression.Pair{Key: "self", Value: x.self()})
