@@ -59,7 +59,7 @@ func TestGrammarIsWhatTheCompilerAccepts(t *testing.T) {
 				t.Errorf("%s: %s", u.path, d.Message)
 			}
 		}
-		if unread(u) && !refused && !strings.Contains(u.path, "container") {
+		if unread(u) && !refused {
 			t.Errorf("%s is read, but the table says it is not", u.path)
 		}
 	})
@@ -72,7 +72,8 @@ func TestGrammarIsWhatTheCompilerAccepts(t *testing.T) {
 var incomplete = map[string]bool{"parameter-required": true, "job-cycle": true, "stage-cycle": true}
 
 func unread(u use) bool {
-	return u.key.Unread || strings.Contains(u.path, ".phases")
+	mapping := u.path[strings.LastIndex(u.path, " › ")+len(" › "):]
+	return strings.Contains(u.path, ".phases") || u.key.Unread && !strings.HasPrefix(mapping, "container") // which is open
 }
 
 // Words of a choice are all that the compiler takes.

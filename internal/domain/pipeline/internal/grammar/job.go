@@ -126,7 +126,7 @@ var (
 
 var hookKeys = []Key{
 	{Name: "preDeploy", Type: In(Hook), Doc: "Steps before the deployment."},
-	{Name: "deploy", Type: In(Hook), Required: true, Doc: "Steps that deploy; artifacts are downloaded first."},
+	{Name: "deploy", Type: In(Hook), Doc: "Steps that deploy; artifacts are downloaded first."},
 	{Name: "routeTraffic", Type: In(Hook), Doc: "Steps that give the new version its traffic."},
 	{Name: "postRouteTraffic", Type: In(Hook), Doc: "Steps once it has traffic, such as watching it."},
 	{Name: "on", Type: In(On), Doc: "Steps at the end, by the result."},
