@@ -122,7 +122,7 @@ func TestSchemaAcceptsEveryKey(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	s := compiledSchema(t)
 	for name, text := range map[string]string{
-		"unknown key":          "steps:\n- script: x\n  conditon: always()\n",
+		"unknown key":          "steps:\n- script: x\n  conditionn: always()\n",
 		"unknown key of a job": "jobs:\n- job: a\n  dependOn: b\n  steps: [{script: x}]\n",
 		"unknown root key":     "step:\n- script: x\n",
 		"no body":              "trigger: none\n",
