@@ -83,7 +83,7 @@ func minimal(m *grammar.Mapping, key grammar.Key, value any) sample {
 		switch {
 		case k.Name == key.Name:
 			out = append(out, sampleKey{k.Name, value})
-		case k.Required && (k.Group == "" || !groups[k.Group] && smallest[k.Name]):
+		case (k.Required || k.Name == "deploy") && (k.Group == "" || !groups[k.Group] && smallest[k.Name]):
 			out = append(out, sampleKey{k.Name, anyOf(k, k.Type)})
 			groups[k.Group] = true
 		}

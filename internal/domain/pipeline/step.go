@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"penstock.dev/penstock/internal/domain/pipeline/internal/catalog"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/preview"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
@@ -213,6 +214,7 @@ func (d *decoder) stepInputs(s *Step, f syntax.Fields, kind stepKind) {
 		s.Task, s.Version = m[1], m[2]
 		s.Inputs = d.inputs(f.Get("inputs"))
 		s.nameTask()
+		catalog.Check(d.report, f.Get("task"), f.Get("inputs"))
 		return
 	}
 	if n := f.Get(kind.key); value == "" && !kind.empty && !n.Bad && n.Kind == syntax.Scalar {

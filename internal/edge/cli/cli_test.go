@@ -183,6 +183,7 @@ func TestUsageErrors(t *testing.T) {
 		"run lst":                             "run list",
 		"swap":                                "needs APP",
 		"swap a b":                            "one word too many: b",
+		"schema app":                          "expected  pipeline",
 		"run list --nope":                     "--nope",
 		"run list -o xml":                     "table, wide, json or yaml",
 		"run show x":                          "latest:PIPELINE",
@@ -314,6 +315,15 @@ func TestExplainKnowsEveryCodeOfTheEdges(t *testing.T) {
 	}
 	if _, errs, code := d.run("explain", "healthy"); code != 4 || !strings.Contains(errs, "not-healthy") {
 		t.Errorf("explain of a part: %d %s", code, errs)
+	}
+}
+
+func TestSchemaIsPrinted(t *testing.T) {
+	d := newDesk(t, nil)
+	out, errs, code := d.run("schema")
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || doc["$schema"] != "https://json-schema.org/draft/2020-12/schema" {
+		t.Errorf("schema: %d %v %s", code, err, errs)
 	}
 }
 

@@ -3,12 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/pipeline/schema"
 	"penstock.dev/penstock/internal/edge/language"
 )
 
@@ -244,4 +247,22 @@ func (c *cli) expandDiff(ctx context.Context, w language.Workspace, file, revisi
 		c.say("no difference to %s", printable(revision))
 	}
 	return c.out(text)
+}
+
+// schemas are what `schema` can print.
+var schemas = map[string]func() []byte{"pipeline": schema.Pipeline}
+
+func (c *cli) schemaCommand() *cobra.Command {
+	return command("schema [NAME]", "Prints the JSON Schema of a kind of file.", "penstock schema pipeline > azure-pipelines.schema.json\npenstock schema", between(0, 1, "NAME"), func(_ context.Context, args []string) error {
+		name := "pipeline"
+		if len(args) > 0 {
+			name = args[0]
+		}
+		print, ok := schemas[name]
+		if !ok {
+			return fault.New(fault.Invalid, "unknown-schema", "there is no schema of %s", name).Got("%s", name).
+				Want("%s", strings.Join(slices.Sorted(maps.Keys(schemas)), ", ")).Try("penstock schema pipeline")
+		}
+		return c.out(string(print()))
+	})
 }

@@ -83,7 +83,7 @@ var Phase = &Mapping{Noun: "a phase", Name: "phase", Doc: "The old form of a job
 	{Name: "phase", Type: Is(Name), Required: true, Doc: "Old name of `job`.", State: Different, Note: oldForm},
 	{Name: "queue", Type: Is(Any), Doc: "Old name of `pool`.", State: Different, Note: oldForm},
 	{Name: "server", Type: Is(Boolean), Doc: "Old form of `pool: server`.", State: Different, Note: oldForm},
-	{Name: "steps", Type: StepList, Doc: "The steps.", State: Different, Note: oldForm},
+	{Name: "steps", Type: StepList, Required: true, Doc: "The steps.", State: Different, Note: oldForm},
 }}
 
 const oldForm = "read as a job, with a warning; all keys of a job are allowed"
@@ -126,7 +126,7 @@ var (
 
 var hookKeys = []Key{
 	{Name: "preDeploy", Type: In(Hook), Doc: "Steps before the deployment."},
-	{Name: "deploy", Type: In(Hook), Required: true, Doc: "Steps that deploy; artifacts are downloaded first."},
+	{Name: "deploy", Type: In(Hook), Doc: "Steps that deploy; artifacts are downloaded first."},
 	{Name: "routeTraffic", Type: In(Hook), Doc: "Steps that give the new version its traffic."},
 	{Name: "postRouteTraffic", Type: In(Hook), Doc: "Steps once it has traffic, such as watching it."},
 	{Name: "on", Type: In(On), Doc: "Steps at the end, by the result."},

@@ -43,3 +43,15 @@ func distance(a, b string, limit int) int {
 	}
 	return last[len(b)]
 }
+
+// Near returns the candidate at most so many edits away, or "".
+func Near(word string, candidates []string, edits int) string {
+	best, limit := "", edits+1
+	lower := strings.ToLower(word)
+	for _, c := range candidates {
+		if d := distance(lower, strings.ToLower(c), limit); d < limit {
+			best, limit = c, d
+		}
+	}
+	return best
+}

@@ -1,0 +1,59 @@
+package compatibility
+
+import "penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
+
+const head = `<!-- Written by go generate from the tables of the compiler. Change those. -->
+
+# What a pipeline may use
+
+Penstock compiles ` + "`azure-pipelines.yml`" + ` unchanged. What is not listed here is not supported, and says so when it is used.
+
+*supported* works as on the service; *different* works otherwise, and the note says how; *not yet* is read so that the file compiles, and the note says what happens.
+`
+
+const keysHead = `Keys are matched ignoring case; another spelling gives a warning. A key that its mapping does not have is an error with the nearest ones.
+`
+
+const tasksEnd = `A task that is not here fails with its name, the nearest ones, and what the agent has.
+`
+
+// behaviour is something that is no key.
+type behaviour struct {
+	area, what string
+	state      grammar.State
+	note       string
+}
+
+var behaviours = []behaviour{
+	{"Forms", "pipelines of stages, jobs, steps or `extends`; jobs, deployment jobs, steps; templates of all kinds; typed parameters", grammar.Supported, "the golden cases in `internal/domain/pipeline/testdata` show each"},
+	{"Forms", "`phases` and `queue`", grammar.NotYet, "an error that names the key to write"},
+	{"YAML", "anchors and aliases", grammar.Different, "they work, with a warning, because the service refuses them"},
+	{"YAML", "merge keys, several documents in a file", grammar.Supported, "refused, as on the service"},
+	{"Expressions", "`${{ }}` with `if`, `elseif`, `else`, `each`, `insert`; conditions; `$[ ]`; macros `$( )`", grammar.Supported, ""},
+	{"Variables", "variables of run, stage and job; groups; templates of variables; output variables between jobs and stages", grammar.Supported, ""},
+	{"Variables", "secret output variables", grammar.Different, "visible within their job only"},
+	{"Jobs", "matrix, also computed with `$[ ]`; `parallel`; `maxParallel`", grammar.Supported, ""},
+	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.NotYet, "read; jobs run on the agent's machine itself"},
+	{"Jobs", "server jobs (`pool: server`)", grammar.Different, "`ManualValidation@1`, `Delay@1`, `PenstockSwap@1`, `PenstockRollback@1`"},
+	{"Deployments", "strategies `runOnce`, `rolling` (on VMs), `canary` (hooks and increments), all lifecycle hooks", grammar.Supported, ""},
+	{"Checks", "approval, exclusive lock (`lockBehavior`), branch control, business hours", grammar.Supported, ""},
+	{"Triggers", "pushes with branch, tag and path filters, `batch`, `[skip ci]`; finished runs of `resources.pipelines`", grammar.Supported, ""},
+	{"Triggers", "`pr:`", grammar.Different, "read; pull requests start runs by branch policy, as in Azure Repos"},
+	{"Triggers", "schedules, and `resources.builds`, `packages`, `webhooks`", grammar.NotYet, "read; they start nothing"},
+	{"Templates", "templates of other repositories", grammar.Different, "of repositories in the same project"},
+	{"Logging commands", "`task.setvariable` `task.setsecret` `task.logissue` `task.complete` `task.prependpath` `task.setprogress` `task.debug`, `build.updatebuildnumber`", grammar.Supported, ""},
+	{"Logging commands", "all others", grammar.NotYet, "a warning"},
+}
+
+// taskRow is one row of the tasks that agents have.
+type taskRow struct{ names, note string }
+
+var tasks = []taskRow{
+	{"`CmdLine@2` `Bash@3` `PowerShell@2` `ShellScript@2`", "PowerShell needs `pwsh` on the agent"},
+	{"checkout, download, publish", "real git; artifacts keep modes, links and empty folders"},
+	{"`CopyFiles@2` `DeleteFiles@1`", ""},
+	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2`", ""},
+	{"`PublishTestResults@1/2`", "JUnit"},
+	{"`IISWebAppDeploymentOnMachineGroup@0`", "on a VM of the environment; no XML transformation"},
+	{"`PenstockService@1` `PenstockHealth@1` `PenstockSwap@1` `PenstockRollback@1` `PenstockDrain@1` `PenstockWebDeploy@1`", "see `penstock explain TASK`"},
+}
