@@ -213,6 +213,9 @@ func prune(v any) {
 func finalYAML(t *testing.T, src files, in pipeline.Input) string {
 	t.Helper()
 	once := expandText(t, src, in)
+	if strings.Contains(once, "${{") {
+		return once // text of the file, which would be an expression to the next reader
+	}
 	if again := expandText(t, files{"azure-pipelines.yml": []byte(once)}, pipeline.Input{File: "azure-pipelines.yml", Parameters: in.Parameters, Variables: in.Variables}); again != once {
 		t.Errorf("the expanded file does not expand to itself: (-once +again)\n%s", cmp.Diff(once, again))
 	}

@@ -43,11 +43,15 @@ func (l *linter) define(variables []Variable) {
 }
 
 func (l *linter) stage(s *Stage) {
-	defer l.report.Enter("stage " + s.Name)()
+	defer l.enter("stage", s.Name, DefaultStage)()
 	l.condition(s.Condition, s.Origin)
 	for i := range s.Jobs {
 		job := &s.Jobs[i]
-		leave := l.report.Enter("job " + job.Name)
+		implied := ""
+		if s.Name == DefaultStage {
+			implied = DefaultJob
+		}
+		leave := l.enter("job", job.Name, implied)
 		l.condition(job.Condition, job.Origin)
 		l.steps(job.Steps)
 		if job.Deployment != nil {
@@ -57,6 +61,14 @@ func (l *linter) stage(s *Stage) {
 		}
 		leave()
 	}
+}
+
+// enter opens a level of the where answer; what the file leaves out has none.
+func (l *linter) enter(kind, name, implied string) func() {
+	if name == implied {
+		return l.report.Enter("")
+	}
+	return l.report.Enter(kind + " " + name)
 }
 
 func (l *linter) steps(steps []Step) {
@@ -111,9 +123,13 @@ func (l *linter) condition(text string, at Origin) {
 		return
 	}
 	node, err := expression.Parse(text)
-	if err != nil || node.Mentions(func(name string, call bool) bool {
+	if err != nil || strings.Contains(strings.ToLower(text), "agent.jobstatus") {
+		return
+	}
+	deliberate := node.Mentions(func(name string, call bool) bool {
 		return call && expression.IsStatus(name) || !call && (name == "dependencies" || name == "stagedependencies")
-	}) || strings.Contains(strings.ToLower(text), "agent.jobstatus") {
+	})
+	if constant := !node.Mentions(func(_ string, call bool) bool { return !call }); deliberate || constant {
 		return
 	}
 	l.warn(at, text, "condition-without-status", "this condition also holds after a failure and after a cancel").

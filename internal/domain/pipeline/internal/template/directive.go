@@ -63,6 +63,19 @@ func directiveOf(key *syntax.Node) (d directive, ok bool) {
 	return d, true
 }
 
+// directiveWord recognises an expression that was meant as a directive.
+func directiveWord(text string) (string, bool) {
+	word, _, more := strings.Cut(strings.TrimSpace(text), " ")
+	switch word {
+	case "if", "elseif", "each":
+		return word, more
+	case "else", "insert":
+		return word, !more
+	default:
+		return "", false
+	}
+}
+
 func (d *directive) parseEach(rest string) {
 	fields := strings.Fields(rest)
 	if len(fields) < 3 || fields[1] != "in" || !isName(fields[0]) {

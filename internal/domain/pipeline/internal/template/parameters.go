@@ -147,7 +147,7 @@ func (x *Expander) declaration(item *syntax.Node) (p Parameter, ok bool) {
 	} else if v != nil && !v.IsEmpty() {
 		x.report.Error(v, "expected-sequence", "`values` is a sequence").Got("%s", syntax.Describe(v))
 	}
-	if p.Default != nil && p.Default.IsEmpty() && len(p.Values) > 0 {
+	if p.Default != nil && p.Default.Kind == syntax.Scalar && p.Default.Text == "" && len(p.Values) > 0 {
 		p.Default = nil // `default:` without a value: the first of the values, as if it were not there
 	}
 	if p.Default != nil {
