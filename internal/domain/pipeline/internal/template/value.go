@@ -30,6 +30,16 @@ func (o object) Pairs() []expression.Pair {
 	return out
 }
 
+// Plain reports whether a value is text that was written without quotes.
+func (o object) Plain(i int) bool { return plain(o.n.Pairs[i].Value) }
+
+// Plain reports whether an item is text that was written without quotes.
+func (a array) Plain(i int) bool { return plain(a.n.Items[i]) }
+
+func plain(n *syntax.Node) bool {
+	return n != nil && n.Kind == syntax.Scalar && n.Typed == nil && !n.Quoted && !n.Block
+}
+
 // Items returns the members.
 func (a array) Items() []expression.Value {
 	out := make([]expression.Value, len(a.n.Items))
