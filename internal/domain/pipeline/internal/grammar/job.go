@@ -79,7 +79,7 @@ func jobOf(name, content, strategy Key) []Key {
 }
 
 // Phase is an entry of the old `phases`.
-var Phase = &Mapping{Noun: "a phase", Name: "phase", Doc: "The old form of a job.", First: "phase", Keys: []Key{
+var Phase = &Mapping{Noun: "a phase", Name: "phase", Doc: "The old form of a job.", First: "phase", Open: true, Keys: []Key{
 	{Name: "phase", Type: Is(Name), Required: true, Doc: "Old name of `job`.", State: Different, Note: oldForm},
 	{Name: "queue", Type: Is(Any), Doc: "Old name of `pool`.", State: Different, Note: oldForm},
 	{Name: "server", Type: Is(Boolean), Doc: "Old form of `pool: server`.", State: Different, Note: oldForm},
