@@ -117,10 +117,11 @@ func (g *graph) stageCondition(s *Stage) (bool, error) {
 
 func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[string]pipeline.Dependency) {
 	for _, name := range names {
-		p, spec := g.phase(stage.Name, name), stage.Job(name)
-		if p == nil || spec == nil {
+		p := g.phase(stage.Name, name)
+		if p == nil {
 			continue
 		}
+		spec := g.spec(p)
 		if _, seen := into[p.Name]; seen {
 			continue
 		}
@@ -172,7 +173,10 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 		return nil, fmt.Errorf("matrix: %w", err)
 	}
 	object, ok := value.(map[string]any)
-	if !ok || len(object) == 0 {
+	if value == nil || ok && len(object) == 0 {
+		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil // a matrix without legs is no matrix
+	}
+	if !ok {
 		return nil, fault.New(fault.Invalid, "matrix-not-object", "the matrix is not an object of objects").Got("%v", value)
 	}
 	var legs []pipeline.MatrixEntry
