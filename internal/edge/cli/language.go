@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -31,8 +32,13 @@ func (o *compileFlags) register(cmd *cobra.Command) {
 	f.StringArrayVar(&o.vars, "var", nil, "`NAME=VALUE` of a variable")
 }
 
+// maxMemory is what compiling a file may take on a laptop. The compiler's own
+// bounds are below it; this makes the collector keep up with garbage, too.
+const maxMemory = 200 << 20
+
 // workspace is what the flags say.
 func (c *cli) workspace(o *compileFlags) (w language.Workspace, err error) {
+	debug.SetMemoryLimit(maxMemory)
 	w = language.Workspace{Dir: c.Dir, Root: o.root}
 	if w.Repos, err = assignments("repo", o.repos); err != nil {
 		return w, err

@@ -15,8 +15,38 @@ import (
 // YAML prints a tree. Scalars keep the quotes of their source, so that text
 // stays text for every reader.
 func YAML(n *syntax.Node) (string, error) {
+	var b strings.Builder
+	for _, p := range n.Pairs {
+		if err := writePair(&b, p); err != nil {
+			return "", err
+		}
+	}
+	return b.String(), nil
+}
+
+// writePair prints one key of the root. A list is printed entry by entry: the
+// library holds many times the size of what it prints.
+func writePair(b *strings.Builder, p syntax.Pair) error {
+	if p.Value.Kind != syntax.Sequence || len(p.Value.Items) == 0 {
+		return dump(b, &syntax.Node{Kind: syntax.Mapping, Pairs: []syntax.Pair{p}})
+	}
+	var key strings.Builder
+	if err := dump(&key, &syntax.Node{Kind: syntax.Mapping, Pairs: []syntax.Pair{{Key: p.Key, Value: &syntax.Node{Kind: syntax.Sequence}}}}); err != nil {
+		return err
+	}
+	b.WriteString(strings.TrimSuffix(key.String(), " []\n") + "\n")
+	for _, item := range p.Value.Items {
+		if err := dump(b, &syntax.Node{Kind: syntax.Sequence, Items: []*syntax.Node{item}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dump(b *strings.Builder, n *syntax.Node) error {
 	out, err := yaml.Dump(toYAML(n), yaml.WithIndent(2), yaml.WithCompactSeqIndent(true), yaml.WithLineWidth(-1), yaml.WithQuotePreference(yaml.QuoteSingle))
-	return string(out), err
+	b.Write(out)
+	return err
 }
 
 func toYAML(n *syntax.Node) *yaml.Node {
