@@ -112,7 +112,7 @@ func evaluate(expr string, rc RuntimeContext) (expression.Value, error) {
 	if body, ok := runtimeExpression(expr); ok {
 		expr = body
 	}
-	env := rc.env()
+	env := rc.Env()
 	node, err := expression.ParseIn(expr, env)
 	if err != nil {
 		return nil, faultOf(err, expr)
@@ -186,7 +186,8 @@ func lazily(make func(*RuntimeContext) expression.Value) expression.Lazy {
 	return func(state any) expression.Value { return make(state.(*RuntimeContext)) }
 }
 
-func (rc *RuntimeContext) env() expression.Env {
+// Env is what an expression in the slot may name, with the values of the context.
+func (rc *RuntimeContext) Env() expression.Env {
 	env := slotEnvs[rc.Slot]
 	env.State = rc
 	if rc.Parameters != nil {
@@ -280,3 +281,9 @@ func anyValue(v any) expression.Value {
 		return nil
 	}
 }
+
+// RuntimeBody returns the inside of a value that is nothing but a `$[ ]`.
+func RuntimeBody(value string) (body string, ok bool) { return runtimeExpression(value) }
+
+// FaultOf makes the error that people meet from a mistake in an expression.
+func FaultOf(err error, expr string) error { return faultOf(err, expr) }

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -12,6 +15,7 @@ import (
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/pipeline/evaluate"
 	"penstock.dev/penstock/internal/domain/pipeline/schema"
 	"penstock.dev/penstock/internal/edge/language"
 )
@@ -271,4 +275,91 @@ func (c *cli) schemaCommand() *cobra.Command {
 		}
 		return c.out(string(print()))
 	})
+}
+
+func (c *cli) evalCommand() *cobra.Command {
+	var slot, file string
+	var trace, stdin bool
+	example := "penstock eval \"eq('ABC', 'abc')\"\npenstock eval \"and(succeeded(), eq(variables.x, 'y'))\" --slot job-condition --context context.json --trace\npenstock eval --stdin < expressions.jsonl"
+	cmd := command("eval 'EXPR' | --stdin", "Computes one expression and shows its value with its type.", example, between(0, 1, "EXPR"), func(_ context.Context, args []string) error {
+		switch {
+		case stdin && (len(args) > 0 || slot != "" || file != "" || trace):
+			return usage("--stdin reads everything from its lines").Want(`{"id","expr","slot","context"} on each line`)
+		case stdin:
+			return language.EvalLines(c.Stdin, c.Stdout, c.Now())
+		case len(args) == 0:
+			return usage("eval needs an expression").Try("penstock eval \"eq('a', 'A')\"")
+		}
+		known, err := c.evalContext(file)
+		if err != nil {
+			return err
+		}
+		return c.eval(evaluate.Request{Expr: args[0], Slot: evaluate.Slot(slot), Context: known, Trace: trace, Now: c.Now()})
+	})
+	f := cmd.Flags()
+	f.StringVar(&slot, "slot", "", "`place` of the expression in a pipeline (default any)")
+	f.StringVar(&file, "context", "", "JSON `FILE` with parameters, variables, dependencies, … (- is standard input)")
+	f.BoolVar(&trace, "trace", false, "show each part that is computed")
+	f.BoolVar(&stdin, "stdin", false, "one expression on each line of standard input, as JSON")
+	slots := make([]string, len(evaluate.Slots))
+	for i, s := range evaluate.Slots {
+		slots[i] = string(s)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("slot", cobra.FixedCompletions(slots, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// evalContext reads the file of --context.
+func (c *cli) evalContext(file string) (*evaluate.Context, error) {
+	var data []byte
+	var err error
+	switch file {
+	case "":
+	case "-":
+		data, err = io.ReadAll(c.Stdin)
+	default:
+		data, err = os.ReadFile(c.path(file))
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "context-unreadable", "the context cannot be read")
+	}
+	return evaluate.ParseContext(data)
+}
+
+// eval prints a value. The parts of a traced one are shown also if there is none.
+func (c *cli) eval(r evaluate.Request) error {
+	result, evalErr := evaluate.Evaluate(r)
+	if c.flags.output == "json" || c.flags.output == "yaml" {
+		if evalErr != nil {
+			return evalErr
+		}
+		type step struct {
+			Depth      int    `json:"depth"`
+			Expression string `json:"expression"`
+			Value      string `json:"value"`
+		}
+		answer := struct {
+			Type  string          `json:"type"`
+			Value json.RawMessage `json:"value"`
+			Trace []step          `json:"trace,omitempty"`
+		}{Type: result.Type, Value: json.RawMessage(result.JSON())}
+		for _, s := range result.Steps {
+			answer.Trace = append(answer.Trace, step{s.Depth, s.Expression, s.Value})
+		}
+		return c.outValue(answer)
+	}
+	var b strings.Builder
+	for _, s := range result.Steps {
+		if s.Failed {
+			s.Value = "error"
+		}
+		fmt.Fprintf(&b, "%s%s => %s\n", strings.Repeat("  ", s.Depth), s.Expression, s.Value)
+	}
+	if evalErr == nil {
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%-7s %s", result.Type, result.Text), " ") + "\n")
+	}
+	if err := c.out(b.String()); err != nil {
+		return err
+	}
+	return evalErr
 }

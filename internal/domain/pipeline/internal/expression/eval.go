@@ -133,7 +133,10 @@ func (n *Node) compute(e *evaluation) (Value, error) {
 	case opCall:
 		if n.function != nil {
 			v, err := n.function.call(&call{n, e})
-			return v, n.located(err)
+			if err != nil {
+				return nil, n.located(err)
+			}
+			return v, nil
 		}
 		return n.extraCall(e)
 	case opWildcard:
@@ -161,7 +164,10 @@ func (n *Node) extraCall(e *evaluation) (Value, error) {
 		args[i] = v
 	}
 	v, err := f.Call(e.env.State, args)
-	return v, n.located(err)
+	if err != nil {
+		return nil, n.located(err)
+	}
+	return v, nil
 }
 
 // located gives an error without a place the place of this node.
