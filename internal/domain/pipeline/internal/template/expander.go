@@ -30,6 +30,7 @@ type Options struct {
 	Variables map[string]string
 	Values    map[string]any // of the root parameters
 	Head      bool           // only what decides about runs; unknown values are not mistakes
+	Observe   func(Observation)
 }
 
 // Expander expands one root file.
