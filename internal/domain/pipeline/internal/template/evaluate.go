@@ -141,6 +141,7 @@ func (x *Expander) evaluate(n *syntax.Node, seg expression.Segment, expr string,
 	if err = node.Check(env); err == nil {
 		var v expression.Value
 		if v, err = node.Eval(env); err == nil {
+			x.observe(n, seg, expr, offset, v, s)
 			return v, true
 		}
 	}

@@ -31,6 +31,7 @@ type Options struct {
 	Values    map[string]any                      // of the root parameters
 	Declare   func(alias, kind, name, ref string) // hears of every repository resource; nil: nobody does
 	Head      bool                                // only what decides about runs; unknown values are not mistakes
+	Observe   func(Observation)
 }
 
 // Expander expands one root file.
