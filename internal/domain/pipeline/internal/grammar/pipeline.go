@@ -36,7 +36,7 @@ var Pipeline = &Mapping{Noun: "a pipeline", Name: "pipeline", Doc: "The root fil
 	{Name: "container", Type: containerType, Doc: "Container of the implied job of `steps`.", State: NotYet, Note: containerNote},
 	{Name: "services", Type: MapOf(containerType), Doc: "Side containers of the implied job of `steps`.", State: NotYet, Note: containerNote},
 	{Name: "workspace", Type: In(Workspace), Doc: "What is deleted before the implied job of `steps`."},
-	{Name: "phases", Type: EntriesOf(Phase), Group: "body", Required: true, State: Different, Note: "read as jobs, with a warning", Doc: "Old name of `jobs`."},
+	{Name: "phases", Old: true, Type: EntriesOf(Phase), Group: "body", Required: true, State: Different, Note: "read as jobs, with a warning", Doc: "Old name of `jobs`."},
 }}
 
 const (
