@@ -88,13 +88,12 @@ func (l *linter) steps(steps []Step) {
 var macroName = regexp.MustCompile(`\$\(([A-Za-z_][A-Za-z0-9_. -]*)\)`)
 
 // secretName recognises variables that people keep secrets in.
-var secretName = regexp.MustCompile(`(?i)(passw(or)?d|secret|token|credential|connection_?string|api_?key|access_?key|private_?key|[a-z]key$|\bpat$)`)
+var secretName = regexp.MustCompile(`(?i)(passw(or)?d|secret|token|credentials?|connection_?string|api_?key|access_?key|private_?key|[a-z]key|\bpat)s?$`)
 
 // foreign are variables that whoever opens a pull request or pushes a branch
 // writes: text of theirs becomes part of the program.
 var foreign = map[string]bool{
-	"build.sourceversionmessage": true, "build.sourceversionauthor": true, "build.sourcebranch": true, "build.sourcebranchname": true,
-	"system.pullrequest.sourcebranch": true, "build.requestedfor": true,
+	"build.sourceversionmessage": true, "build.sourceversionauthor": true, "system.pullrequest.sourcebranch": true, "build.requestedfor": true,
 }
 
 func (l *linter) script(s *Step, text string) {

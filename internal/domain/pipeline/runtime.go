@@ -59,6 +59,7 @@ type RuntimeContext struct {
 	Counter           func(prefix string, seed int) int
 	Now               time.Time
 	Parameters        map[string]any
+	Resources         map[string]any // repositories → alias → name, ref, type, version
 }
 
 // EvaluateCondition decides whether a node runs; "" is succeeded().
@@ -169,11 +170,9 @@ func slotEnv(slot RuntimeSlot) expression.Env {
 		return env
 	}
 	env.Contexts["pipeline"] = lazily((*RuntimeContext).pipeline)
-	env.Contexts["resources"] = nil
+	env.Contexts["resources"] = lazily(func(rc *RuntimeContext) expression.Value { return anyValue(rc.Resources) })
 	env.Contexts["dependencies"] = lazily(func(rc *RuntimeContext) expression.Value { return dependencyMap(rc.Dependencies) })
-	if slot != SlotStageCondition {
-		env.Contexts["stagedependencies"] = lazily((*RuntimeContext).stageDependencies)
-	}
+	env.Contexts["stagedependencies"] = lazily((*RuntimeContext).stageDependencies)
 	if variable {
 		env.Functions["counter"] = expression.Function{Min: 0, Max: 2, Call: func(state any, args []expression.Value) (expression.Value, error) {
 			return state.(*RuntimeContext).counter(args)

@@ -137,7 +137,7 @@ func TestNamedStatus(t *testing.T) {
 // TestSlotNames is what an expression may name where.
 func TestSlotNames(t *testing.T) {
 	for expr, slots := range map[string]string{ // step, job, stage condition; job, stage variable
-		"variables.a": "yyyyy", "pipeline.startTime": "nyyyy", "resources.x": "nyyyy", "dependencies.A.result": "nyyyy", "stageDependencies.S.J.result": "nynyy", "parameters.p": "nnnnn",
+		"variables.a": "yyyyy", "pipeline.startTime": "nyyyy", "resources.x": "nyyyy", "dependencies.A.result": "nyyyy", "stageDependencies.S.J.result": "nyyyy", "parameters.p": "nnnnn",
 		"succeeded()": "yyynn", "failed()": "yyynn", "always()": "yyynn", "canceled()": "yyynn", "succeededOrFailed()": "yyynn", "succeeded('A')": "nyynn", "counter('a', 1)": "nnnyy", "VARIABLES.A": "yyyyy", "Eq(1, 1)": "yyyyy",
 	} {
 		for i, slot := range []pipeline.RuntimeSlot{pipeline.SlotStepCondition, pipeline.SlotJobCondition, pipeline.SlotStageCondition, pipeline.SlotJobVariable, pipeline.SlotStageVariable} {
