@@ -197,8 +197,15 @@ func (rc *RuntimeContext) Env() expression.Env {
 	return env
 }
 
-// checkEnv knows every name a slot offers.
-func checkEnv(slot RuntimeSlot) expression.Env { return slotEnvs[slot] }
+// checkEnv knows every name a slot offers. A condition of a stage that names
+// stageDependencies fails its stage, but not the file: files in use have it.
+func checkEnv(slot RuntimeSlot) expression.Env {
+	env := slotEnvs[slot]
+	if slot == SlotStageCondition {
+		env.Contexts = slotEnvs[SlotJobCondition].Contexts
+	}
+	return env
+}
 
 func (rc *RuntimeContext) variables() expression.Value { return &variableContext{rc.Variables} }
 
