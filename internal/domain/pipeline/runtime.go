@@ -92,7 +92,10 @@ func EvaluateJSON(expr string, rc RuntimeContext) (any, error) {
 	}
 	text, isText := v.(string)
 	if !isText {
-		text = expression.JSON(v)
+		var ok bool
+		if text, ok = expression.JSON(v); !ok {
+			return nil, tooLarge()
+		}
 	}
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
@@ -131,6 +134,10 @@ func faultOf(err error, expr string) error {
 		out.Code, out.Message, out.Expected, out.Found, out.Do = e.Code, e.Message, e.Expected, e.Found, e.Do
 	}
 	return out
+}
+
+func tooLarge() error {
+	return fault.New(fault.Invalid, "expression-memory", "the expression's value is too large to be written as JSON").Want("at most 20 MB")
 }
 
 // variableContext looks variables up one by one: the run's own set is not ours.

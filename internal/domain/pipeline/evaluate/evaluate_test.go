@@ -83,7 +83,7 @@ func TestStatus(t *testing.T) {
 // TestContextJSON: numbers and the order of keys are kept.
 func TestContextJSON(t *testing.T) {
 	for raw, want := range map[string]string{
-		`{"obj": {"b": [ ], "a": { }, "é": "\u00e9\n\"", "n": [1, -2.50, 1e3, 1.5E-2, 0.1234567890123456789]}}`: "object {\n  \"b\": [],\n  \"a\": {},\n  \"é\": \"é\\n\\\"\",\n  \"n\": [\n    1,\n    -2.5,\n    1000,\n    0.015,\n    0.1234568\n  ]\n}",
+		`{"obj": {"b": [ ], "a": { }, "é": "\u00e9\n\"", "n": [1, -2.50, 1e3, 1.5E-2, 0.1234567890123456789]}}`: "object {\n  \"b\": [],\n  \"a\": {},\n  \"é\": \"é\\n\\\"\",\n  \"n\": [\n    1,\n    -2.5,\n    1000,\n    0.015,\n    0.1234567890123456789\n  ]\n}",
 		`{"obj": null}`: "null ", `{"obj": "x"}`: "string x", ` { "OBJ" : false } `: "boolean False", `{"obj": "a\\"}`: `string a\`,
 		`null`: "error unknown-name", ``: "error unknown-name", `{}`: "error unknown-name",
 		`[]`: "error context-unreadable", `{`: "error context-unreadable", `1`: "error context-unreadable", `{"obj": 1e99}`: "error context-unreadable", `{"obj": 1e999999999}`: "error context-unreadable", `{"obj": 1} x`: "error context-unreadable",
