@@ -7,3 +7,8 @@ import _ "embed"
 //
 //go:embed errors.md
 var Errors string
+
+// Glossary is glossary.md: a table of words.
+//
+//go:embed glossary.md
+var Glossary string

@@ -142,7 +142,7 @@ func finish(p *Plan, res template.Result) {
 	}
 	p.File = p.Files[0].Path
 	for _, param := range res.Parameters {
-		out := Parameter{Name: param.Name, DisplayName: param.DisplayName, Type: param.Type, Values: param.Values}
+		out := Parameter{Name: param.Name, DisplayName: param.DisplayName, Type: param.Type, Values: param.Values, Origin: originOf(param.Node)}
 		out.Default, out.Value = plainValue(param.Default), plainValue(param.Value)
 		p.Parameters = append(p.Parameters, out)
 	}

@@ -50,6 +50,7 @@ type Parameter struct {
 	Values      []string `json:"values,omitempty"`
 	Default     any      `json:"default,omitempty"`
 	Value       any      `json:"value,omitempty"`
+	Origin      Origin   `json:"origin"`
 }
 
 // Trigger is a `trigger:` or `pr:` section. Implied means the section was not
@@ -78,6 +79,7 @@ type Schedule struct {
 	Branches    Filters `json:"branches"`
 	Always      bool    `json:"always,omitempty"`
 	Batch       bool    `json:"batch,omitempty"`
+	Origin      Origin  `json:"origin"`
 }
 
 // Resources are the `resources:` section.
@@ -140,6 +142,7 @@ type ContainerResource struct {
 	NoDockerSocket    bool              `json:"noDockerSocket,omitempty"` // mapDockerSocket: false
 	MountReadOnly     []string          `json:"mountReadOnly,omitempty"`  // of work, externals, tools, tasks
 	Trigger           *ContainerTrigger `json:"trigger,omitempty"`        // nil: new images start nothing
+	Origin            Origin            `json:"origin"`
 }
 
 // ContainerTrigger filters the new images that start a run.
@@ -309,6 +312,8 @@ type Hook struct {
 	Name  string `json:"hook"` // one of the Hook… constants
 	Pool  *Pool  `json:"pool,omitempty"`
 	Steps []Step `json:"steps"`
+
+	Origin Origin `json:"origin"`
 }
 
 // The names under which the compiler writes the built-in step kinds. Script

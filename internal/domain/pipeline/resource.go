@@ -137,6 +137,7 @@ func (d *decoder) containerResource(item *syntax.Node) (c ContainerResource, ok 
 		return c, false
 	}
 	c = d.containerOf(f)
+	c.Origin = originOf(item)
 	c.Alias = d.required(f, "container", "a container resource")
 	if c.Image == "" && !f.Has("type") && !d.head {
 		d.report.Error(item, "missing-key", "container %s needs `image`", c.Alias).Want("image: …")
@@ -270,6 +271,7 @@ func (d *decoder) container(n *syntax.Node, job string) *Container {
 		return nil
 	}
 	if bare := (ContainerResource{Image: c.Image, Options: c.Options, Env: c.Env}); !reflect.DeepEqual(bare, c) {
+		c.Origin = originOf(n)
 		return &Container{Alias: d.inline(c, job+"-container")}
 	}
 	return &Container{Image: c.Image, Options: c.Options, Env: c.Env}

@@ -230,7 +230,7 @@ func (d *decoder) hook(out *Deployment, name string, n *syntax.Node, server bool
 	if !ok {
 		return
 	}
-	h := Hook{Name: name}
+	h := Hook{Name: name, Origin: originOf(n)}
 	if p := f.Get("pool"); p != nil && !p.IsEmpty() {
 		pool := d.pool(p, Pool{})
 		h.Pool, server = &pool, pool.Server

@@ -90,7 +90,7 @@ func (d *decoder) schedules(n *syntax.Node) []Schedule {
 		}
 		s := Schedule{
 			Cron: d.required(f, "cron", "a schedule"), DisplayName: d.key(f, "displayName"), Branches: d.filters(f, "branches"),
-			Always: d.boolean(f, "always", false), Batch: d.boolean(f, "batch", false),
+			Always: d.boolean(f, "always", false), Batch: d.boolean(f, "batch", false), Origin: originOf(item),
 		}
 		var mistake *fault.Error
 		if _, err := schedule.Parse(s.Cron); s.Cron != "" && errors.As(err, &mistake) {

@@ -260,7 +260,7 @@ func (c *cli) expandDiff(ctx context.Context, w language.Workspace, file, revisi
 }
 
 // schemas are what `schema` can print.
-var schemas = map[string]func() []byte{"pipeline": schema.Pipeline}
+var schemas = map[string]func() []byte{"pipeline": schema.Pipeline, "plan": schema.Plan}
 
 func (c *cli) schemaCommand() *cobra.Command {
 	return command("schema [NAME]", "Prints the JSON Schema of a kind of file.", "penstock schema pipeline > azure-pipelines.schema.json\npenstock schema", between(0, 1, "NAME"), func(_ context.Context, args []string) error {

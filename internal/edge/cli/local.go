@@ -13,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock.dev/penstock/docs"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/artifact/webdeploy"
+	"penstock.dev/penstock/internal/domain/pipeline/schema"
 )
 
 func (c *cli) webdeployCommand() *cobra.Command {
@@ -118,13 +120,25 @@ func (c *cli) webdeployApply() *cobra.Command {
 }
 
 func (c *cli) explainCommand() *cobra.Command {
-	return command("explain [CODE]", "Prints the documentation of an error, offline.", "penstock explain not-healthy\npenstock explain", between(0, 1, "CODE"), func(_ context.Context, args []string) error {
-		all := explanations()
-		if len(args) == 0 {
-			return c.outln(strings.Join(slices.Sorted(maps.Keys(all)), "\n"))
-		}
-		text, ok := all[strings.ToLower(args[0])]
-		if !ok {
+	return command("explain [CODE|KEY|WORD]", "Prints the documentation of an error code, a key or a word, offline.",
+		"penstock explain not-healthy\npenstock explain dependsOn\npenstock explain job\npenstock explain slot\npenstock explain", between(0, 1, "WORD"),
+		func(_ context.Context, args []string) error {
+			all := explanations()
+			if len(args) == 0 {
+				return c.outln(strings.Join(slices.Sorted(maps.Keys(all)), "\n"))
+			}
+			var found []string
+			if text, ok := all[strings.ToLower(args[0])]; ok {
+				found = append(found, args[0]+"\n\n"+text)
+			}
+			for _, text := range []string{schema.Explain(args[0]), glossaryWord(args[0])} {
+				if text != "" {
+					found = append(found, text)
+				}
+			}
+			if len(found) > 0 {
+				return c.outln(strings.Join(found, "\n\n"))
+			}
 			var near []string
 			for code := range all {
 				if strings.Contains(code, strings.ToLower(args[0])) {
@@ -132,8 +146,22 @@ func (c *cli) explainCommand() *cobra.Command {
 				}
 			}
 			slices.Sort(near)
-			return fault.New(fault.NotFound, "no-explanation", "there is no explanation of %s", args[0]).Got("%s", cmp.Or(strings.Join(near, ", "), "nothing like it")).Try("penstock explain lists all")
+			return fault.New(fault.NotFound, "no-explanation", "there is no explanation of %s", args[0]).Got("%s", cmp.Or(strings.Join(near, ", "), "nothing like it")).Try("penstock explain lists the codes")
+		})
+}
+
+// glossaryWord finds a word in the first column of the glossary's table.
+func glossaryWord(word string) string {
+	for line := range strings.Lines(docs.Glossary) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
 		}
-		return c.outln(args[0] + "\n\n" + text)
-	})
+		for name := range strings.SplitSeq(strings.ReplaceAll(cells[1], "*", ""), ",") {
+			if strings.EqualFold(strings.TrimSpace(name), word) {
+				return strings.TrimSpace(strings.ReplaceAll(cells[1], "*", "")) + ": " + strings.TrimSpace(strings.ReplaceAll(cells[2], "*", ""))
+			}
+		}
+	}
+	return ""
 }

@@ -18,7 +18,7 @@ type Parameter struct {
 	Values      []string
 	Default     *syntax.Node // nil: none
 	Value       *syntax.Node // nil: none given
-	node        *syntax.Node
+	Node        *syntax.Node // the declaration
 }
 
 // declared are the parameters of one file. legacy is the mapping form, or none
@@ -92,7 +92,7 @@ func (x *Expander) declarations(f *syntax.File) declared {
 	case n.Kind == syntax.Mapping:
 		d.legacy = true
 		for _, p := range n.Pairs {
-			d.list = append(d.list, Parameter{Name: p.Key.Text, Type: "legacyObject", Default: p.Value, node: p.Key})
+			d.list = append(d.list, Parameter{Name: p.Key.Text, Type: "legacyObject", Default: p.Value, Node: p.Key})
 		}
 	case n.Kind == syntax.Sequence:
 		seen := map[string]bool{}
@@ -125,7 +125,7 @@ func (x *Expander) declaration(item *syntax.Node) (p Parameter, ok bool) {
 		x.report.Error(item, "parameter-name", "a parameter needs a name").Want("name: …")
 		return p, false
 	}
-	p = Parameter{Name: name.Text, Type: "string", Default: f.Get("default"), node: item}
+	p = Parameter{Name: name.Text, Type: "string", Default: f.Get("default"), Node: item}
 	if d := f.Get("displayName"); d != nil {
 		p.DisplayName = d.Text
 	}
@@ -172,13 +172,13 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 		delete(given, strings.ToLower(p.Name))
 		switch {
 		case ok:
-			p.Value, _ = x.convert(p, fromAny(v, p.node), func(e *syntax.Problem) { e.At("value given for the run") })
+			p.Value, _ = x.convert(p, x.given(p, v), func(e *syntax.Problem) { e.At("value given for the run") })
 		case p.Default != nil:
 			p.Value = p.Default
 		case len(p.Values) > 0:
-			p.Value, _ = x.convert(p, &syntax.Node{Text: p.Values[0], Pos: p.node.Pos}, func(*syntax.Problem) {})
+			p.Value, _ = x.convert(p, &syntax.Node{Text: p.Values[0], Pos: p.Node.Pos}, func(*syntax.Problem) {})
 		case !x.opt.Head:
-			x.report.Error(p.node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it when the run is queued, or declare a default")
+			x.report.Error(p.Node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it when the run is queued, or declare a default")
 		}
 		set.set(p.Name, p.Value)
 		set.list = append(set.list, p)
@@ -194,6 +194,21 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 		x.report.Error(at, "unexpected-parameter", "unexpected parameter '%s'", name).Want("%s", strings.Join(set.order, ", ")).At("value given for the run")
 	}
 	return set
+}
+
+// given is a value for the run as a node. Who can only send text, as on a command
+// line, writes the YAML of a list or mapping.
+func (x *Expander) given(p Parameter, v any) *syntax.Node {
+	n := fromAny(v, p.Node)
+	structured := p.Type == "object" || p.Type == "stringList" || slotOfType(p.Type) != slotAny
+	if text, ok := v.(string); ok && structured && strings.ContainsAny(text, "[{:\n-") {
+		report := &syntax.Report{}
+		f := syntax.Read(report, "self", "parameter "+p.Name, []byte(text))
+		if f.Root != nil && f.Root.Kind != syntax.Scalar && !report.Failed() {
+			return f.Root
+		}
+	}
+	return n
 }
 
 // bindWebhooks makes the content of a call from outside readable under the alias
@@ -231,7 +246,7 @@ func (x *Expander) bindCall(d declared, call syntax.Fields, f *syntax.File, s *s
 			p.Value = arg
 		case arg != nil:
 			where := func(e *syntax.Problem) {
-				e.At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.node.Line, p.node.Column)
+				e.At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.Node.Line, p.Node.Column)
 			}
 			p.Value, _ = x.convert(p, arg, where)
 			p.Value = x.settle(p, f, s)
@@ -240,7 +255,7 @@ func (x *Expander) bindCall(d declared, call syntax.Fields, f *syntax.File, s *s
 			p.Value = x.settle(p, f, s)
 		default:
 			x.report.Error(call.Key("template"), "parameter-required", "a value for the '%s' parameter must be provided", p.Name).
-				Want("%s", wants(p.Type)).At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.node.Line, p.node.Column).
+				Want("%s", wants(p.Type)).At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.Node.Line, p.Node.Column).
 				Try("add it under parameters:")
 		}
 		set.set(p.Name, p.Value)
