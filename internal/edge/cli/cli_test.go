@@ -327,6 +327,13 @@ func TestSchemaIsPrinted(t *testing.T) {
 	}
 }
 
+func TestLanguageServerNeedsAnEditor(t *testing.T) {
+	d := newDesk(t, nil)
+	if out, errs, code := d.run("language-server"); code != 5 || out != "" || !strings.Contains(errs, "editor-gone") {
+		t.Errorf("language-server: %d %s %s", code, out, errs)
+	}
+}
+
 func TestRolesGetTheirOptions(t *testing.T) {
 	d := newDesk(t, nil)
 	var up UpOptions

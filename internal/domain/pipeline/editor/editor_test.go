@@ -28,12 +28,12 @@ func (w world) project(root string) *Project {
 	return &Project{
 		Source: w,
 		Roots:  func(*Document) []pipeline.Input { return []pipeline.Input{{File: root}} },
-		Files: func() []*Document {
-			var out []*Document
+		Files: func() []FileID {
+			var out []FileID
 			for path := range w {
-				out = append(out, w.document(path))
+				out = append(out, FileID{"self", path})
 			}
-			slices.SortFunc(out, func(a, b *Document) int { return strings.Compare(a.Path, b.Path) })
+			slices.SortFunc(out, func(a, b FileID) int { return strings.Compare(a.Path, b.Path) })
 			return out
 		},
 	}
@@ -257,7 +257,7 @@ func TestCheck(t *testing.T) {
 		"unknown in needing": {"azure-pipelines.yml", "trigger: none\nparameters: [{name: a}]\nsteps: [{script: \"${{ parameters.b }}\"}]\n", "unknown-parameter"},
 	} {
 		w := world{c.file: c.text}
-		got, err := w.project(c.file).Check(t.Context(), w.document(c.file), pipeline.Input{File: c.file})
+		got, err := w.project(c.file).Check(t.Context(), w.document(c.file), pipeline.Input{File: c.file, Parameters: map[string]any{"elsewhere": "x"}})
 		if err != nil {
 			t.Fatal(err)
 		}
