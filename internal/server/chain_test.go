@@ -259,6 +259,59 @@ stages:
 	}
 }
 
+// What only the run can know: how many jobs, how they are called, how long they
+// may take, and a matrix that an earlier job writes.
+func TestRunComputesWhatTheFileCannot(t *testing.T) {
+	w := newWorld(t)
+	w.pipeline("ci", "azure-pipelines.yml")
+	w.push("main", map[string]string{"azure-pipelines.yml": `
+trigger: [main]
+variables: { minutes: 9, kind: linux }
+jobs:
+- job: plan
+  steps:
+  - checkout: none
+  - bash: |
+      echo "##vso[task.setvariable variable=count;isOutput=true]2"
+      echo "##vso[task.setvariable variable=legs;isOutput=true]{'x': {'v': 'from x'}, 'y': {'v': 'from y'}}"
+      echo "##vso[task.setvariable variable=none;isOutput=true]{}"
+    name: out
+- job: slices
+  displayName: Slices on $(kind)
+  dependsOn: plan
+  timeoutInMinutes: $[ variables.minutes ]
+  continueOnError: $(bad)
+  strategy: { parallel: "$[ dependencies.plan.outputs['out.count'] ]" }
+  variables: { bad: true }
+  steps:
+  - checkout: none
+  - bash: echo "slice $(System.JobPositionInPhase) of $(System.TotalJobsInPhase)"; exit 1
+- job: legs
+  dependsOn: plan
+  strategy: { matrix: "$[ dependencies.plan.outputs['out.legs'] ]" }
+  steps: [{ checkout: none }, { script: "echo leg $(v)" }]
+- job: once
+  dependsOn: plan
+  strategy: { matrix: "$[ dependencies.plan.outputs['out.none'] ]" }
+  steps: [{ checkout: none }, { script: echo no legs }]
+`})
+	d := w.wait("1")
+	text := w.log(d)
+	if d.Run.Result != run.SucceededWithIssues {
+		t.Fatalf("run: %s, cause %q\n%s", d.Run.Result, d.Run.Cause, text)
+	}
+	for _, want := range []string{"slice 1 of 2", "slice 2 of 2", "leg from x", "leg from y", "no legs"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	for _, p := range d.Phases {
+		if p.Name == "slices" && (p.DisplayName != "Slices on linux" || p.Spec == nil || p.Spec.TimeoutInMinutes != 9) {
+			t.Errorf("slices: %q %+v", p.DisplayName, p.Spec)
+		}
+	}
+}
+
 func TestFailureAndDiagnostics(t *testing.T) {
 	w := newWorld(t)
 	w.pipeline("ci", "azure-pipelines.yml")

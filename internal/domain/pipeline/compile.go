@@ -24,6 +24,12 @@ type Source interface {
 	ReadFile(ctx context.Context, repository, path string) ([]byte, error)
 }
 
+// Declarer is a Source that wants to know the repository resources, also those
+// that only a template declares, before it is asked for their files.
+type Declarer interface {
+	Declare(r RepositoryResource)
+}
+
 // Input is what a compilation depends on besides its files.
 type Input struct {
 	File       string            // path of the root file in "self"
@@ -59,24 +65,48 @@ type Diagnostic struct {
 // diagnostic is an error; all of them are reported at once. err is only a
 // failure of the source or of the context.
 func Compile(ctx context.Context, src Source, in Input) (*Plan, []Diagnostic, error) {
+	c, err := compile(ctx, src, in)
+	return c.plan, c.diags, err
+}
+
+func declare(src Source) func(alias, kind, name, ref string) {
+	d, ok := src.(Declarer)
+	if !ok {
+		return func(string, string, string, string) {}
+	}
+	return func(alias, kind, name, ref string) {
+		d.Declare(RepositoryResource{Alias: alias, Type: cmp.Or(kind, "git"), Name: name, Ref: ref})
+	}
+}
+
+// compiled is all that a compilation gives.
+type compiled struct {
+	plan  *Plan // nil if there is an error among the diagnostics
+	diags []Diagnostic
+	res   template.Result
+}
+
+func compile(ctx context.Context, src Source, in Input) (c compiled, err error) {
 	report := &syntax.Report{}
-	res, err := template.Expand(ctx, in.File, template.Options{
-		Read: src.ReadFile, Report: report, Variables: in.Variables, Values: in.Parameters,
+	c.res, err = template.Expand(ctx, in.File, template.Options{
+		Read: src.ReadFile, Report: report, Variables: in.Variables, Values: in.Parameters, Declare: declare(src),
 	})
 	if err != nil {
-		return nil, nil, err
+		return compiled{}, err
 	}
-	var plan *Plan
-	if res.Root != nil {
+	if c.res.Root != nil {
 		d := &decoder{report: report}
-		plan = d.plan(res.Root)
-		finish(plan, res)
+		c.plan = d.plan(c.res.Root)
+		finish(c.plan, c.res)
+		if !report.Failed() {
+			lint(c.plan, report, c.res.Files)
+		}
 	}
-	diags := diagnostics(report, res.Files)
+	c.diags = diagnostics(report, c.res.Files)
 	if report.Failed() {
-		plan = nil
+		c.plan = nil
 	}
-	return plan, diags, nil
+	return c, nil
 }
 
 // ReadHead reads only what decides which runs to queue: triggers, resources,
@@ -85,7 +115,7 @@ func Compile(ctx context.Context, src Source, in Input) (*Plan, []Diagnostic, er
 // when the file cannot be read at all.
 func ReadHead(ctx context.Context, src Source, file string) (*Plan, []Diagnostic, error) {
 	report := &syntax.Report{}
-	res, err := template.Expand(ctx, file, template.Options{Read: src.ReadFile, Report: report, Head: true})
+	res, err := template.Expand(ctx, file, template.Options{Read: src.ReadFile, Report: report, Head: true, Declare: declare(src)})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,6 +16,8 @@ type decoder struct {
 	head       bool
 	containers []ContainerResource // also those written inline
 	pipelines  []PipelineResource
+	// selfCheckout are options for checkouts of self, from the old `resources`.
+	selfCheckout map[string]string
 }
 
 // text reads a scalar; what names the key in the message.

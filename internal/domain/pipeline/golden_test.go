@@ -39,7 +39,8 @@ func (f files) ReadFile(_ context.Context, repository, path string) ([]byte, err
 
 // TestGolden compiles the first file of every archive. The archive may hold
 // parameters.json and variables.json; it ends with what is expected: plan.json
-// (without origins), full.json (with them), head.json, diagnostics.
+// (without origins), full.json (with them), final.yml (the expanded file alone),
+// head.json, diagnostics.
 func TestGolden(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(paths) == 0 {
@@ -69,7 +70,7 @@ func goldenCase(t *testing.T, path string) {
 			mustJSON(t, f.Data, &in.Parameters)
 		case "variables.json":
 			mustJSON(t, f.Data, &in.Variables)
-		case "plan.json", "full.json", "head.json", "diagnostics":
+		case "plan.json", "full.json", "head.json", "final.yml", "diagnostics":
 			want[f.Name] = string(f.Data)
 			continue
 		default:
@@ -80,7 +81,7 @@ func goldenCase(t *testing.T, path string) {
 	got := compileCase(t, src, in, want)
 	if *update {
 		archive = inputs
-		for _, name := range []string{"head.json", "plan.json", "full.json", "diagnostics"} {
+		for _, name := range []string{"final.yml", "head.json", "plan.json", "full.json", "diagnostics"} {
 			if text, ok := got[name]; ok {
 				archive = append(archive, archiveFile{Name: name, Data: []byte(text)})
 			}
@@ -143,6 +144,10 @@ func compileCase(t *testing.T, src files, in pipeline.Input, want map[string]str
 	if plan == nil || got["head.json"] != "" {
 		return got
 	}
+	if _, ok := want["final.yml"]; ok {
+		got["final.yml"] = finalYAML(t, src, in)
+		return got
+	}
 	if _, ok := want["full.json"]; ok {
 		got["full.json"] = planJSON(t, plan, true)
 	} else {
@@ -201,4 +206,31 @@ func prune(v any) {
 			prune(item)
 		}
 	}
+}
+
+// finalYAML expands a case, and checks that the printed file is a pipeline that
+// expands to itself.
+func finalYAML(t *testing.T, src files, in pipeline.Input) string {
+	t.Helper()
+	once := expandText(t, src, in)
+	if strings.Contains(once, "${{") {
+		return once // text of the file, which would be an expression to the next reader
+	}
+	if again := expandText(t, files{"azure-pipelines.yml": []byte(once)}, pipeline.Input{File: "azure-pipelines.yml", Parameters: in.Parameters, Variables: in.Variables}); again != once {
+		t.Errorf("the expanded file does not expand to itself: (-once +again)\n%s", cmp.Diff(once, again))
+	}
+	return once
+}
+
+func expandText(t *testing.T, src files, in pipeline.Input) string {
+	t.Helper()
+	e, diags, err := pipeline.Expand(context.Background(), src, in)
+	if err != nil || e == nil {
+		t.Fatalf("%v %v", err, diags)
+	}
+	text, err := e.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

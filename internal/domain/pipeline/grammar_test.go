@@ -74,7 +74,7 @@ var incomplete = map[string]bool{"parameter-required": true, "job-cycle": true, 
 
 func unread(u use) bool {
 	mapping := u.path[strings.LastIndex(u.path, " › ")+len(" › "):]
-	return strings.Contains(u.path, ".phases") || u.key.Unread && !strings.HasPrefix(mapping, "container") // which is open
+	return u.key.Unread && !strings.HasPrefix(mapping, "container") // which is open
 }
 
 // Words of a choice are all that the compiler takes.

@@ -1,10 +1,13 @@
 package pipeline
 
 import (
+	"strconv"
 	"strings"
 
+	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/template"
 )
 
 // Defaults of a job, in minutes.
@@ -66,7 +69,7 @@ func (d *decoder) job(item *syntax.Node, u *names, pool Pool) (job Job, dependsO
 	u.noun = kind
 	job = Job{Name: u.claim(f.Get(kind)), Origin: originOf(item)}
 	if kind == "deployment" && strings.EqualFold(job.Name, "deploy") {
-		d.report.Error(f.Get(kind), "reserved-name", "`deploy` is reserved and cannot be the name of a deployment").Try("choose another name")
+		d.report.Warn(f.Get(kind), "reserved-name", "`deploy` is a reserved word; as the name of a deployment it makes outputs ambiguous").Try("choose another name")
 	}
 	job.DisplayName = d.key(f, "displayName")
 	if job.DisplayName == "" {
@@ -94,12 +97,12 @@ func (d *decoder) jobBody(job *Job, f syntax.Fields, pool Pool) {
 	}
 	job.Steps = d.steps(f.Get("steps"), job.Pool.Server)
 	if !job.Pool.Server {
-		job.Steps = withCheckout(job.Steps, job.Origin)
+		job.Steps = d.withCheckout(job.Steps, job.Origin)
 	}
 }
 
 // withCheckout puts the implied checkout in front, and takes `checkout: none` out.
-func withCheckout(steps []Step, origin Origin) []Step {
+func (d *decoder) withCheckout(steps []Step, origin Origin) []Step {
 	out := []Step{}
 	written := false
 	for _, s := range steps {
@@ -114,6 +117,16 @@ func withCheckout(steps []Step, origin Origin) []Step {
 	if !written {
 		implied := Step{Task: TaskCheckout, Version: "1", Inputs: map[string]string{"repository": "self"}, Origin: origin}
 		out = append([]Step{implied}, out...)
+	}
+	for _, s := range out {
+		if s.Task != TaskCheckout || !strings.EqualFold(s.Inputs["repository"], "self") {
+			continue
+		}
+		for key, value := range d.selfCheckout {
+			if _, written := s.Inputs[key]; !written {
+				s.Inputs[key] = value
+			}
+		}
 	}
 	return out
 }
@@ -162,4 +175,119 @@ func (d *decoder) later(job *Job, f syntax.Fields, key string) bool {
 		job.Deferred[key] = text
 	}
 	return ok
+}
+
+// Resolve is the job with everything that only the run could compute: deferred
+// properties, and `$[ ]` or $(macros) in its names, pool and containers. It is
+// the job itself when there is nothing to compute. The error is the user's: a
+// property came out as what it cannot be.
+func (j *Job) Resolve(rc RuntimeContext) (*Job, error) {
+	r := &resolver{rc: rc}
+	c := *j
+	c.DisplayName, c.Pool.Name = r.text("displayName", j.DisplayName), r.text("pool", j.Pool.Name)
+	c.Pool.Demands = r.texts("demands", j.Pool.Demands)
+	if j.Container != nil {
+		container := *j.Container
+		if container.Image = r.text("container", container.Image); container.Image == "" && container.Alias == "" {
+			c.Container = nil // an expression without a value: the job runs on the machine itself
+		} else {
+			c.Container = &container
+		}
+	}
+	c.Services = r.services(j.Services)
+	c.Deferred = nil
+	strategy := Strategy{}
+	if j.Strategy != nil {
+		strategy = *j.Strategy
+	}
+	for key, text := range j.Deferred {
+		switch value := r.text(key, text); key {
+		case "continueOnError":
+			c.ContinueOnError = r.boolean(key, value)
+		case "timeoutInMinutes":
+			c.TimeoutInMinutes = r.number(key, value, defaultTimeout)
+		case "cancelTimeoutInMinutes":
+			c.CancelTimeoutInMinutes = r.number(key, value, defaultCancelTimeout)
+		case "parallel":
+			strategy.Parallel = r.number(key, value, 0)
+		case "maxParallel":
+			strategy.MaxParallel = r.number(key, value, 0)
+		}
+	}
+	if j.Strategy != nil {
+		c.Strategy = &strategy
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if !r.changed && len(j.Deferred) == 0 {
+		return j, nil
+	}
+	return &c, nil
+}
+
+// resolver computes values until the first mistake.
+type resolver struct {
+	rc      RuntimeContext
+	changed bool
+	err     error
+}
+
+func (r *resolver) text(key, text string) string {
+	out := text
+	if _, ok := runtimeExpression(text); ok {
+		value, err := EvaluateExpression(text, r.rc)
+		if err != nil && r.err == nil {
+			r.err = fault.Wrap(err, fault.Invalid, "deferred-value", "`%s` cannot be computed", key)
+		}
+		out = value
+	} else if strings.Contains(text, "$(") && r.rc.Variables != nil {
+		out = ExpandMacros(text, r.rc.Variables)
+	}
+	r.changed = r.changed || out != text
+	return out
+}
+
+func (r *resolver) texts(key string, texts []string) []string {
+	var out []string
+	for _, text := range texts {
+		out = append(out, r.text(key, text))
+	}
+	return out
+}
+
+// services leaves those out whose expression has no value.
+func (r *resolver) services(in map[string]string) map[string]string {
+	if in == nil {
+		return nil
+	}
+	out := map[string]string{}
+	for name, text := range in {
+		if value := r.text("services", text); value != "" {
+			out[name] = value
+		}
+	}
+	return out
+}
+
+func (r *resolver) number(key, text string, otherwise int) int {
+	if strings.TrimSpace(text) == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if (err != nil || n < 0) && r.err == nil {
+		r.err = fault.New(fault.Invalid, "deferred-value", "`%s` is a whole number, at least 0", key).Got("%s", text)
+	}
+	return n
+}
+
+func (r *resolver) boolean(key, text string) bool {
+	if strings.TrimSpace(text) == "" {
+		return false
+	}
+	b, ok := template.ParseBool(text)
+	if !ok && r.err == nil {
+		r.err = fault.New(fault.Invalid, "deferred-value", "`%s` is a boolean", key).Want("true or false").Got("%s", text)
+	}
+	return b
 }

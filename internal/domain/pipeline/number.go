@@ -106,7 +106,7 @@ func (n *numberWriter) token(token string) (string, bool, error) {
 		if spec == "" {
 			spec = "yyyyMMdd"
 		}
-		text, err := expression.FormatDate(now, spec, false)
+		text, err := expression.FormatDate(now, spec)
 		if err != nil {
 			return "", false, fault.New(fault.Invalid, "run-number", "$(%s): %s", token, err)
 		}

@@ -85,6 +85,9 @@ type Resources struct {
 	Repositories []RepositoryResource `json:"repositories,omitempty"`
 	Pipelines    []PipelineResource   `json:"pipelines,omitempty"`
 	Containers   []ContainerResource  `json:"containers,omitempty"`
+	Builds       []BuildResource      `json:"builds,omitempty"`
+	Packages     []PackageResource    `json:"packages,omitempty"`
+	Webhooks     []WebhookResource    `json:"webhooks,omitempty"`
 }
 
 // RepositoryResource is one `repositories:` entry.
@@ -118,15 +121,70 @@ type PipelineTrigger struct {
 	Tags     []string `json:"tags,omitempty"`
 }
 
-// ContainerResource is one `containers:` entry.
+// ContainerResource is one `containers:` entry. With Type ACR the image is named
+// by Registry and Repository.
 type ContainerResource struct {
-	Alias    string            `json:"container"`
-	Image    string            `json:"image"`
-	Endpoint string            `json:"endpoint,omitempty"`
-	Env      map[string]string `json:"env,omitempty"`
-	Options  string            `json:"options,omitempty"`
-	Ports    []string          `json:"ports,omitempty"`
-	Volumes  []string          `json:"volumes,omitempty"`
+	Alias             string            `json:"container"`
+	Image             string            `json:"image"`
+	Endpoint          string            `json:"endpoint,omitempty"`
+	Env               map[string]string `json:"env,omitempty"`
+	Options           string            `json:"options,omitempty"`
+	Ports             []string          `json:"ports,omitempty"`
+	Volumes           []string          `json:"volumes,omitempty"`
+	Type              string            `json:"type,omitempty"` // "" or ACR
+	AzureSubscription string            `json:"azureSubscription,omitempty"`
+	ResourceGroup     string            `json:"resourceGroup,omitempty"`
+	Registry          string            `json:"registry,omitempty"`
+	Repository        string            `json:"repository,omitempty"`
+	LocalImage        bool              `json:"localImage,omitempty"`
+	NoDockerSocket    bool              `json:"noDockerSocket,omitempty"` // mapDockerSocket: false
+	MountReadOnly     []string          `json:"mountReadOnly,omitempty"`  // of work, externals, tools, tasks
+	Trigger           *ContainerTrigger `json:"trigger,omitempty"`        // nil: new images start nothing
+}
+
+// ContainerTrigger filters the new images that start a run.
+type ContainerTrigger struct {
+	Tags Filters `json:"tags"`
+}
+
+// BuildResource is one `builds:` entry: a build of another system.
+type BuildResource struct {
+	Alias      string `json:"build"`
+	Type       string `json:"type"`
+	Connection string `json:"connection"`
+	Source     string `json:"source"`
+	Version    string `json:"version,omitempty"`
+	Branch     string `json:"branch,omitempty"`
+	Trigger    bool   `json:"trigger,omitempty"`
+	Origin     Origin `json:"origin"`
+}
+
+// PackageResource is one `packages:` entry.
+type PackageResource struct {
+	Alias      string `json:"package"`
+	Type       string `json:"type"`
+	Connection string `json:"connection"`
+	Name       string `json:"name"`
+	Version    string `json:"version,omitempty"`
+	Tag        string `json:"tag,omitempty"`
+	Trigger    bool   `json:"trigger,omitempty"`
+	Origin     Origin `json:"origin"`
+}
+
+// WebhookResource is one `webhooks:` entry: a call from outside that starts a
+// run if every filter fits its content.
+type WebhookResource struct {
+	Alias      string          `json:"webhook"`
+	Connection string          `json:"connection"`
+	Type       string          `json:"type,omitempty"`
+	Filters    []WebhookFilter `json:"filters,omitempty"`
+	Origin     Origin          `json:"origin"`
+}
+
+// WebhookFilter asks for a value at a path of the content.
+type WebhookFilter struct {
+	Path  string `json:"path"`
+	Value string `json:"value"`
 }
 
 // Variable is a named value, or (Group set) a reference to a variable group.
@@ -241,7 +299,8 @@ type Deployment struct {
 type Environment struct {
 	Name         string   `json:"name"`
 	ResourceName string   `json:"resourceName,omitempty"`
-	ResourceType string   `json:"resourceType,omitempty"` // "" or VirtualMachine
+	ResourceID   string   `json:"resourceId,omitempty"`
+	ResourceType string   `json:"resourceType,omitempty"` // "", VirtualMachine or Kubernetes
 	Tags         []string `json:"tags,omitempty"`
 }
 

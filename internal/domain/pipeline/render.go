@@ -11,6 +11,16 @@ func (d Diagnostic) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s %s: %s", d.File, d.Line, d.Column, d.Severity, d.Code, d.Message)
 }
 
+// Service is the diagnostic in one line as the service writes it, which its
+// clients look for.
+func (d Diagnostic) Service() string {
+	text := fmt.Sprintf("/%s (Line: %d, Col: %d): %s", d.File, d.Line, d.Column, d.Message)
+	if d.Do != "" {
+		text += " (" + d.Do + ")"
+	}
+	return text
+}
+
 // Render writes diagnostics the way people read them: the source line with a
 // caret under the place, then where, expected, found, do and see. The same
 // finding reached by several template calls is written once.

@@ -59,6 +59,7 @@ type RuntimeContext struct {
 	Counter           func(prefix string, seed int) int
 	Now               time.Time
 	Parameters        map[string]any
+	Resources         map[string]any // repositories → alias → name, ref, type, version
 }
 
 // EvaluateCondition decides whether a node runs; "" is succeeded().
@@ -112,12 +113,9 @@ func evaluate(expr string, rc RuntimeContext) (expression.Value, error) {
 	if body, ok := runtimeExpression(expr); ok {
 		expr = body
 	}
-	node, err := expression.Parse(expr)
+	env := rc.Env()
+	node, err := expression.ParseIn(expr, env)
 	if err != nil {
-		return nil, faultOf(err, expr)
-	}
-	env := rc.env()
-	if err := node.Check(env); err != nil {
 		return nil, faultOf(err, expr)
 	}
 	v, err := node.Eval(env)
@@ -153,39 +151,69 @@ func (v variableContext) Get(name string) (expression.Value, bool) {
 // Pairs is empty: the variables of a run cannot be listed.
 func (v variableContext) Pairs() []expression.Pair { return nil }
 
-func (rc RuntimeContext) env() expression.Env {
-	env := expression.Env{Contexts: map[string]expression.Value{}, Functions: map[string]expression.Function{}}
-	env.Contexts["variables"] = &variableContext{rc.Variables}
-	env.Contexts["pipeline"] = expression.NewMap(expression.Pair{Key: "startTime", Value: rc.Now.UTC()})
-	env.Contexts["resources"] = nil
-	if rc.Slot != SlotStepCondition {
-		env.Contexts["dependencies"] = dependencyMap(rc.Dependencies)
-		var stages []expression.Pair
-		for _, name := range sortedKeys(rc.StageDependencies) {
-			stages = append(stages, expression.Pair{Key: name, Value: dependencyMap(rc.StageDependencies[name])})
-		}
-		env.Contexts["stagedependencies"] = expression.NewMap(stages...)
+// slotEnvs are what each slot offers. Values are made from the RuntimeContext
+// in Env.State, and only those that an expression asks for.
+var slotEnvs = func() (envs [SlotRunName + 1]expression.Env) {
+	for slot := range envs {
+		envs[slot] = slotEnv(RuntimeSlot(slot))
 	}
-	if rc.Parameters != nil {
-		env.Contexts["parameters"] = anyValue(rc.Parameters)
+	return envs
+}()
+
+func slotEnv(slot RuntimeSlot) expression.Env {
+	env := expression.Env{Contexts: map[string]expression.Value{"variables": lazily((*RuntimeContext).variables)}, Functions: map[string]expression.Function{}}
+	variable := slot == SlotJobVariable || slot == SlotStageVariable
+	if !variable {
+		addStatusFunctions(env.Functions, slot)
 	}
-	rc.statusFunctions(env.Functions)
-	if rc.Counter != nil {
-		env.Functions["counter"] = expression.Function{Min: 0, Max: 2, Call: rc.counter}
+	if slot == SlotStepCondition { // the agent knows nothing but variables
+		return env
+	}
+	env.Contexts["pipeline"] = lazily((*RuntimeContext).pipeline)
+	env.Contexts["resources"] = lazily(func(rc *RuntimeContext) expression.Value { return anyValue(rc.Resources) })
+	env.Contexts["dependencies"] = lazily(func(rc *RuntimeContext) expression.Value { return dependencyMap(rc.Dependencies) })
+	env.Contexts["stagedependencies"] = lazily((*RuntimeContext).stageDependencies)
+	if variable {
+		env.Functions["counter"] = expression.Function{Min: 0, Max: 2, Call: func(state any, args []expression.Value) (expression.Value, error) {
+			return state.(*RuntimeContext).counter(args)
+		}}
 	}
 	return env
 }
 
-// checkEnv knows every name a slot offers, with empty values.
-func checkEnv(slot RuntimeSlot) expression.Env {
-	rc := RuntimeContext{Slot: slot}
-	if slot == SlotJobVariable || slot == SlotStageVariable {
-		rc.Counter = func(string, int) int { return 0 }
-	}
-	return rc.env()
+func lazily(make func(*RuntimeContext) expression.Value) expression.Lazy {
+	return func(state any) expression.Value { return make(state.(*RuntimeContext)) }
 }
 
-func (rc RuntimeContext) counter(args []expression.Value) (expression.Value, error) {
+// Env is what an expression in the slot may name, with the values of the context.
+func (rc *RuntimeContext) Env() expression.Env {
+	env := slotEnvs[rc.Slot]
+	env.State = rc
+	if rc.Parameters != nil {
+		env.Contexts = maps.Clone(env.Contexts)
+		env.Contexts["parameters"] = anyValue(rc.Parameters)
+	}
+	return env
+}
+
+// checkEnv knows every name a slot offers.
+func checkEnv(slot RuntimeSlot) expression.Env { return slotEnvs[slot] }
+
+func (rc *RuntimeContext) variables() expression.Value { return &variableContext{rc.Variables} }
+
+func (rc *RuntimeContext) pipeline() expression.Value {
+	return expression.NewMap(expression.Pair{Key: "startTime", Value: rc.Now.UTC()})
+}
+
+func (rc *RuntimeContext) stageDependencies() expression.Value {
+	var stages []expression.Pair
+	for _, name := range sortedKeys(rc.StageDependencies) {
+		stages = append(stages, expression.Pair{Key: name, Value: dependencyMap(rc.StageDependencies[name])})
+	}
+	return expression.NewMap(stages...)
+}
+
+func (rc *RuntimeContext) counter(args []expression.Value) (expression.Value, error) {
 	prefix, seed := "", 0
 	if len(args) > 0 {
 		text, ok := expression.ToString(args[0])
@@ -196,14 +224,15 @@ func (rc RuntimeContext) counter(args []expression.Value) (expression.Value, err
 	}
 	if len(args) > 1 {
 		number, ok := expression.ToNumber(args[1])
-		whole := 0
 		if ok {
-			whole, ok = number.Int()
+			seed, ok = number.Round()
 		}
-		if !ok {
-			return nil, errors.New("the seed of counter is a whole number")
+		if !ok || int(int32(seed)) != seed {
+			return nil, errors.New("the seed of counter is a whole number of 32 bits")
 		}
-		seed = whole
+	}
+	if rc.Counter == nil {
+		return nil, errors.New("there is no counter here")
 	}
 	return expression.Int(rc.Counter(prefix, seed)), nil
 }
@@ -251,3 +280,9 @@ func anyValue(v any) expression.Value {
 		return nil
 	}
 }
+
+// RuntimeBody returns the inside of a value that is nothing but a `$[ ]`.
+func RuntimeBody(value string) (body string, ok bool) { return runtimeExpression(value) }
+
+// FaultOf makes the error that people meet from a mistake in an expression.
+func FaultOf(err error, expr string) error { return faultOf(err, expr) }

@@ -80,8 +80,7 @@ func TestEvaluateExpression(t *testing.T) {
 		"dependencies.a.outputs['S.V']": "out", "$[ dependencies.A.outputs['s.v'] ]": "out", "$[dependencies.A.result]": "Succeeded", "dependencies.A.outputs['none']": "",
 		"dependencies.C.outputs['x']": "", "stageDependencies.S.J.outputs['s.v']": "far", "stageDependencies.s.j.result": "Skipped",
 		"variables.a": "1", "variables['build.reason']": "Manual", "variables.none": "", "eq(variables.a, 1)": "True", "counter('ab', 100)": "102", "counter()": "0",
-		"format('{0:yyyyMMdd}', pipeline.startTime)": "20260131", "join('-', parameters.p)": "x-1.5-True", "failed('B')": "True", "failed('A')": "False", "failed('Z')": "False",
-		"succeeded('A')": "True", "succeeded('A', 'B')": "False", "succeeded('Z')": "False", "succeededOrFailed('A', 'B')": "True", "failed()": "True",
+		"format('{0:yyyyMMdd}', pipeline.startTime)": "20260131", "join('-', parameters.p)": "x-1.5-True",
 		"in(dependencies.A.result, 'Succeeded', 'Skipped')": "True", "convertToJson(parameters.p[2])": "true",
 	} {
 		got, err := pipeline.EvaluateExpression(expr, jobContext())
@@ -94,6 +93,15 @@ func TestEvaluateExpression(t *testing.T) {
 			t.Errorf("%s = %q", expr, got)
 		}
 	}
+	seeds := map[string]string{"counter('', 1.5)": "2", "counter('', '2.5')": "2", "counter('', true)": "1", "counter('', -1.5)": "-2"}
+	for expr, want := range seeds { // half to even, as the service converts
+		if got, err := pipeline.EvaluateExpression(expr, jobContext()); err != nil || got != want {
+			t.Errorf("%s = %q, %v", expr, got, err)
+		}
+	}
+	if _, err := pipeline.EvaluateExpression("counter('', 2147483648)", jobContext()); err == nil {
+		t.Error("a seed of more than 32 bits is accepted")
+	}
 	none := jobContext()
 	none.Counter = nil
 	if _, err := pipeline.EvaluateExpression("counter('a')", none); err == nil {
@@ -102,6 +110,43 @@ func TestEvaluateExpression(t *testing.T) {
 	far := pipeline.RuntimeContext{Slot: pipeline.SlotJobCondition, Dependencies: map[string]pipeline.Dependency{"B": {Result: pipeline.Succeeded}}, Ancestors: map[string]pipeline.Dependency{"A": {Result: pipeline.Failed}, "B": {Result: pipeline.Succeeded}}}
 	if ok, _ := pipeline.EvaluateCondition("", far); ok {
 		t.Error("a failed ancestor is overlooked")
+	}
+}
+
+// TestNamedStatus is the status functions with names of dependencies.
+func TestNamedStatus(t *testing.T) {
+	rc := jobContext()
+	for cond, want := range map[string]bool{
+		"failed('B')": true, "failed('A')": false, "failed('Z')": false, "failed('A', 'b')": true, "succeeded('A')": true, "succeeded('A', 'B')": false, "succeeded('Z')": false, "succeeded('')": false,
+		"succeededOrFailed('A', 'B')": true, "succeededOrFailed('Z')": false, "failed()": true, "succeeded(dependencies.A.result)": false,
+	} {
+		for _, slot := range []pipeline.RuntimeSlot{pipeline.SlotJobCondition, pipeline.SlotStageCondition} {
+			rc.Slot = slot
+			if got, err := pipeline.EvaluateCondition(cond, rc); err != nil || got != want {
+				t.Errorf("%s = %v, %v", cond, got, err)
+			}
+		}
+	}
+	for _, cond := range []string{"always(1)", "canceled('A')", "succeeded(dependencies)"} {
+		if _, err := pipeline.EvaluateCondition(cond, rc); err == nil {
+			t.Errorf("%s is accepted", cond)
+		}
+	}
+}
+
+// TestSlotNames is what an expression may name where.
+func TestSlotNames(t *testing.T) {
+	for expr, slots := range map[string]string{ // step, job, stage condition; job, stage variable
+		"variables.a": "yyyyy", "pipeline.startTime": "nyyyy", "resources.x": "nyyyy", "dependencies.A.result": "nyyyy", "stageDependencies.S.J.result": "nyyyy", "parameters.p": "nnnnn",
+		"succeeded()": "yyynn", "failed()": "yyynn", "always()": "yyynn", "canceled()": "yyynn", "succeededOrFailed()": "yyynn", "succeeded('A')": "nyynn", "counter('a', 1)": "nnnyy", "VARIABLES.A": "yyyyy", "Eq(1, 1)": "yyyyy",
+	} {
+		for i, slot := range []pipeline.RuntimeSlot{pipeline.SlotStepCondition, pipeline.SlotJobCondition, pipeline.SlotStageCondition, pipeline.SlotJobVariable, pipeline.SlotStageVariable} {
+			rc := jobContext()
+			rc.Slot, rc.Parameters = slot, nil
+			if _, err := pipeline.EvaluateExpression(expr, rc); (err == nil) != (slots[i] == 'y') {
+				t.Errorf("%s in slot %d: %v", expr, slot, err)
+			}
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func compiledSchema(t *testing.T) *jsonschema.Schema {
 func validate(t *testing.T, s *jsonschema.Schema, text []byte) error {
 	t.Helper()
 	var v any
-	if err := yaml.Unmarshal(text, &v); err != nil {
+	if err := yaml.Load(text, &v, yaml.WithUniqueKeys(false)); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	return s.Validate(jsonValue(v))

@@ -138,6 +138,9 @@ func (d *decoder) pool(n *syntax.Node, outer Pool) Pool {
 	if !ok {
 		return outer
 	}
+	if name := f.Get("name"); name != nil && strings.EqualFold(name.Text, "server") {
+		return Pool{Server: true}
+	}
 	p := Pool{Name: d.key(f, "name"), VMImage: d.key(f, "vmImage"), Demands: d.texts(f.Get("demands"), "`demands`")}
 	for _, demand := range p.Demands {
 		if _, _, _, ok := parseDemand(demand); !ok {

@@ -1,41 +1,45 @@
 package pipeline
 
 import (
-	"strings"
+	"fmt"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
 )
 
-// statusFunctions adds always, succeeded, failed, succeededOrFailed and
+// addStatusFunctions adds always, succeeded, failed, succeededOrFailed and
 // canceled: those of steps look at the job so far, the others at dependencies.
-func (rc RuntimeContext) statusFunctions(into map[string]expression.Function) {
+func addStatusFunctions(into map[string]expression.Function, slot RuntimeSlot) {
 	most := 255
-	if rc.Slot == SlotStepCondition {
+	if slot == SlotStepCondition {
 		most = 0
 	}
-	add := func(name string, most int, f func(names []string) bool) {
-		into[name] = expression.Function{Max: most, Call: func(args []expression.Value) (expression.Value, error) {
+	add := func(name string, most int, f func(rc *RuntimeContext, names []string) bool) {
+		into[name] = expression.Function{Max: most, Call: func(state any, args []expression.Value) (expression.Value, error) {
 			names := make([]string, len(args))
 			for i, a := range args {
-				names[i], _ = expression.ToString(a)
+				text, ok := expression.ToString(a)
+				if !ok {
+					return nil, fmt.Errorf("%s takes names, not %s", name, expression.TypeName(a))
+				}
+				names[i] = text
 			}
-			return f(names), nil
+			return f(state.(*RuntimeContext), names), nil
 		}}
 	}
-	add("always", 0, func([]string) bool { return true })
-	add("canceled", 0, func([]string) bool { return rc.canceled() })
-	add("succeeded", most, rc.succeeded)
-	add("failed", most, rc.failed)
-	add("succeededorfailed", most, rc.succeededOrFailed)
+	add("always", 0, func(*RuntimeContext, []string) bool { return true })
+	add("canceled", 0, func(rc *RuntimeContext, _ []string) bool { return rc.canceled() })
+	add("succeeded", most, func(rc *RuntimeContext, names []string) bool { return rc.succeeded(names) })
+	add("failed", most, func(rc *RuntimeContext, names []string) bool { return rc.failed(names) })
+	add("succeededorfailed", most, func(rc *RuntimeContext, names []string) bool { return rc.succeededOrFailed(names) })
 }
 
 func good(r Result) bool { return r == Succeeded || r == SucceededWithIssues }
 
-func (rc RuntimeContext) canceled() bool {
+func (rc *RuntimeContext) canceled() bool {
 	return rc.Canceled || rc.Slot == SlotStepCondition && rc.JobStatus == Canceled
 }
 
-func (rc RuntimeContext) succeeded(names []string) bool {
+func (rc *RuntimeContext) succeeded(names []string) bool {
 	if rc.canceled() {
 		return false
 	}
@@ -45,7 +49,7 @@ func (rc RuntimeContext) succeeded(names []string) bool {
 	return rc.all(names, good)
 }
 
-func (rc RuntimeContext) failed(names []string) bool {
+func (rc *RuntimeContext) failed(names []string) bool {
 	if rc.canceled() {
 		return false
 	}
@@ -55,7 +59,7 @@ func (rc RuntimeContext) failed(names []string) bool {
 	return !rc.all(names, func(r Result) bool { return r != Failed }) && rc.known(names)
 }
 
-func (rc RuntimeContext) succeededOrFailed(names []string) bool {
+func (rc *RuntimeContext) succeededOrFailed(names []string) bool {
 	if rc.canceled() {
 		return false
 	}
@@ -70,7 +74,7 @@ func (rc RuntimeContext) succeededOrFailed(names []string) bool {
 
 // all tests the named dependencies, or every node before this one. A name that
 // is no dependency fails the test.
-func (rc RuntimeContext) all(names []string, test func(Result) bool) bool {
+func (rc *RuntimeContext) all(names []string, test func(Result) bool) bool {
 	if len(names) == 0 {
 		before := rc.Ancestors
 		if before == nil {
@@ -92,7 +96,7 @@ func (rc RuntimeContext) all(names []string, test func(Result) bool) bool {
 	return true
 }
 
-func (rc RuntimeContext) known(names []string) bool {
+func (rc *RuntimeContext) known(names []string) bool {
 	for _, name := range names {
 		if dep, ok := rc.dependency(name); ok && dep.Result == Failed {
 			return true
@@ -101,10 +105,10 @@ func (rc RuntimeContext) known(names []string) bool {
 	return len(names) == 0
 }
 
-func (rc RuntimeContext) dependency(name string) (Dependency, bool) {
+func (rc *RuntimeContext) dependency(name string) (Dependency, bool) {
 	for _, set := range []map[string]Dependency{rc.Dependencies, rc.Ancestors} {
 		for key, dep := range set {
-			if strings.EqualFold(key, name) {
+			if expression.EqualFold(key, name) {
 				return dep, true
 			}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/catalog"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/preview"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
 
@@ -212,6 +213,7 @@ func (d *decoder) stepInputs(s *Step, f syntax.Fields, kind stepKind) {
 		}
 		s.Task, s.Version = m[1], m[2]
 		s.Inputs = d.inputs(f.Get("inputs"))
+		s.nameTask()
 		catalog.Check(d.report, f.Get("task"), f.Get("inputs"))
 		return
 	}
@@ -254,4 +256,31 @@ func (d *decoder) inputs(n *syntax.Node) map[string]string {
 		}
 	}
 	return d.textMap(n, "`inputs`")
+}
+
+// taskIDs are the identifiers under which an expanded file names what a step
+// of the language becomes.
+var taskIDs = map[string]string{
+	preview.CheckoutID: TaskCheckout, preview.DownloadID: TaskDownload, preview.PublishID: TaskPublish,
+	"d9bafed4-0b18-4f58-968d-86655b4d2ce9": TaskCmdLine, "6c731c3c-3c68-459a-a5c9-bde6e6595b5b": TaskBash,
+	"e213ff0f-5d5c-4791-802d-52ea3e7be1f1": TaskPowerShell,
+}
+
+// nameTask gives a step that is written by its identifier the name and the
+// inputs that its shorthand has.
+func (s *Step) nameTask() {
+	name, ok := taskIDs[strings.ToLower(s.Task)]
+	if !ok {
+		return
+	}
+	s.Task = name
+	if source, ok := s.Inputs["alias"]; ok && name == TaskDownload {
+		s.Inputs["source"] = source
+		delete(s.Inputs, "alias")
+	}
+	for from, to := range map[string]string{"path": "targetPath", "artifactName": "artifact"} {
+		if v, ok := s.Inputs[from]; ok && name == TaskPublish && s.Inputs[to] == "" {
+			s.Inputs[to] = v
+		}
+	}
 }

@@ -160,6 +160,7 @@ func (d *decoder) environment(n *syntax.Node) (e Environment) {
 		return e
 	}
 	e.Name, e.ResourceName = d.required(f, "name", "an environment"), d.key(f, "resourceName")
+	e.ResourceID = d.key(f, "resourceId")
 	e.ResourceType = d.choice(f, "resourceType", "VirtualMachine", "Kubernetes")
 	for _, text := range d.texts(f.Get("tags"), "`tags`") {
 		for tag := range strings.SplitSeq(text, ",") {

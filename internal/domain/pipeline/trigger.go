@@ -33,6 +33,9 @@ func (d *decoder) trigger(n *syntax.Node, shape syntax.Shape) Trigger {
 	if !ok {
 		return t
 	}
+	if !d.boolean(f, "enabled", true) {
+		return Trigger{None: true}
+	}
 	t.Branches = d.filters(f, "branches")
 	t.Paths = d.filters(f, "paths")
 	if pr {

@@ -112,15 +112,16 @@ func (g *graph) stageCondition(s *Stage) (bool, error) {
 	g.stageDependencies(s.DependsOn, all)
 	return pipeline.EvaluateCondition(spec.Condition, pipeline.RuntimeContext{
 		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: direct(all, s.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters})
+		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters, Resources: g.resources()})
 }
 
 func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[string]pipeline.Dependency) {
 	for _, name := range names {
-		p, spec := g.phase(stage.Name, name), stage.Job(name)
-		if p == nil || spec == nil {
+		p := g.phase(stage.Name, name)
+		if p == nil {
 			continue
 		}
+		spec := g.spec(p)
 		if _, seen := into[p.Name]; seen {
 			continue
 		}
@@ -133,6 +134,15 @@ func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[
 	}
 }
 
+// resources are the repositories of the run as expressions see them.
+func (g *graph) resources() map[string]any {
+	repositories := map[string]any{"self": map[string]any{"ref": g.run.Branch, "version": g.run.Commit, "id": g.run.RepoID, "type": "git"}}
+	for _, r := range g.plan.Resources.Repositories {
+		repositories[r.Alias] = map[string]any{"name": r.Name, "ref": r.Ref, "type": r.Type}
+	}
+	return map[string]any{"repositories": repositories}
+}
+
 // jobContext is what expressions of a job see.
 func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.RuntimeSlot) pipeline.RuntimeContext {
 	planned := g.plan.Stage(stage)
@@ -141,7 +151,7 @@ func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.Runti
 	v := g.stageVariables(planned)
 	g.addVariables(v, spec.Variables)
 	return pipeline.RuntimeContext{Slot: slot, Variables: v.lookup, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters}
+		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters, Resources: g.resources()}
 }
 
 func (g *graph) jobCondition(s *Stage, spec *pipeline.Job) (bool, error) {
@@ -172,7 +182,10 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 		return nil, fmt.Errorf("matrix: %w", err)
 	}
 	object, ok := value.(map[string]any)
-	if !ok || len(object) == 0 {
+	if value == nil || ok && len(object) == 0 {
+		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil // a matrix without legs is no matrix
+	}
+	if !ok {
 		return nil, fault.New(fault.Invalid, "matrix-not-object", "the matrix is not an object of objects").Got("%v", value)
 	}
 	var legs []pipeline.MatrixEntry

@@ -187,7 +187,7 @@ func (g *graph) finishStage(s *Stage) bool {
 			return false
 		}
 		r := p.Result
-		if r == Failed && g.plan.Stage(s.Name).Job(p.Name).ContinueOnError {
+		if r == Failed && g.spec(p).ContinueOnError {
 			r = SucceededWithIssues
 		}
 		result = worst(result, r)
@@ -237,8 +237,26 @@ func (g *graph) endPhase(p *Phase, r Result, cause string) bool {
 	return true
 }
 
+// spec is the job as the run carries it out.
+func (g *graph) spec(p *Phase) *pipeline.Job {
+	if p.Spec != nil {
+		return p.Spec
+	}
+	return g.plan.Stage(p.Stage).Job(p.Name)
+}
+
+// spec is the job of the file that a job is an execution of.
+func (d *Detail) spec(j *Job) *pipeline.Job {
+	for _, p := range d.Phases {
+		if p.Stage == j.Stage && p.Name == j.Phase && p.Attempt == j.Attempt && p.Spec != nil {
+			return p.Spec
+		}
+	}
+	return d.Plan.Stage(j.Stage).Job(j.Phase)
+}
+
 func (g *graph) advancePhase(s *Stage, p *Phase) bool {
-	spec := g.plan.Stage(s.Name).Job(p.Name)
+	spec := g.spec(p)
 	switch p.State {
 	case Pending:
 		return g.startPhase(s, p, spec)
@@ -268,6 +286,13 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 	}
 	p.State, p.Started = InProgress, g.now
 	g.dirty[p] = true
+	resolved, err := spec.Resolve(g.jobContext(s.Name, spec, pipeline.SlotJobVariable))
+	if err != nil {
+		return g.endPhase(p, Failed, describe(err))
+	}
+	if resolved != spec {
+		p.Spec, p.DisplayName, spec = resolved, resolved.DisplayName, resolved
+	}
 	if spec.Deployment != nil {
 		p.Pinning = true
 		g.effects.pin = append(g.effects.pin, p)

@@ -108,7 +108,7 @@ func (s *Service) jobToken(ctx context.Context, r *Run, j *Job) (string, error) 
 func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, error) {
 	g := d.latest()
 	g.now = s.Clock.Now()
-	spec := d.Plan.Stage(j.Stage).Job(j.Phase)
+	spec := d.spec(j)
 	proj, err := s.Projects.Projects.Get(ctx, d.Run.ProjectID)
 	if err != nil {
 		return nil, err

@@ -33,62 +33,6 @@ type QueueRequest struct {
 	Strict      bool           // refuse a file with errors instead of recording a failed run
 }
 
-// source reads the files of a run: its own repository at its commit, others at
-// the ref their resource names.
-type source struct {
-	s         *Service
-	projectID string
-	repoID    string
-	commit    string
-	others    map[string]*pipeline.RepositoryResource
-	resolved  map[string][2]string // alias → repository id, commit
-}
-
-// ReadFile implements pipeline.Source.
-func (f *source) ReadFile(ctx context.Context, repository, path string) ([]byte, error) {
-	if repository == "self" {
-		return f.s.Repos.Git.ReadFile(ctx, f.repoID, f.commit, path)
-	}
-	at, known := f.resolved[repository]
-	if !known {
-		res := f.others[repository]
-		if res == nil {
-			return nil, fault.New(fault.NotFound, "repository-not-available", "no repository resource %s", repository)
-		}
-		name := res.Name
-		if _, short, ok := strings.Cut(name, "/"); ok {
-			name = short
-		}
-		r, err := f.s.Repos.Find(ctx, f.projectID, name)
-		if err != nil {
-			return nil, fault.Wrap(err, fault.NotFound, "repository-not-available", "repository %s (alias %s) is not on this server", res.Name, repository)
-		}
-		ref := res.Ref
-		if ref == "" {
-			ref = r.DefaultBranch
-		}
-		commit, err := f.s.Repos.History.Resolve(ctx, r.ID, ref)
-		if err != nil {
-			return nil, fault.Wrap(err, fault.NotFound, "repository-not-available", "repository %s has no %s", res.Name, ref)
-		}
-		at = [2]string{r.ID, commit}
-		f.resolved[repository] = at
-	}
-	return f.s.Repos.Git.ReadFile(ctx, at[0], at[1], path)
-}
-
-func (s *Service) sourceOf(ctx context.Context, p *Pipeline, commit string) (*source, *pipeline.Plan, []pipeline.Diagnostic, error) {
-	f := &source{s: s, projectID: p.ProjectID, repoID: p.RepoID, commit: commit, others: map[string]*pipeline.RepositoryResource{}, resolved: map[string][2]string{}}
-	head, diags, err := pipeline.ReadHead(ctx, f, p.Path)
-	if head != nil {
-		for i := range head.Resources.Repositories {
-			r := &head.Resources.Repositories[i]
-			f.others[r.Alias] = r
-		}
-	}
-	return f, head, diags, err
-}
-
 // QueueRun compiles the pipeline at the commit and stores a run of it. A file
 // with errors makes a run that has failed already and carries them, so that
 // whoever pushed it sees them; with Strict it makes an error instead.

@@ -244,7 +244,7 @@ func (s *Service) endStranded(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		limit := time.Duration(d.Plan.Stage(j.Stage).Job(j.Phase).TimeoutInMinutes) * time.Minute
+		limit := time.Duration(d.spec(j).TimeoutInMinutes) * time.Minute
 		after := j.Hook == pipeline.HookOnFailure || j.Hook == pipeline.HookOnSuccess
 		if !after && (limit == 0 || s.Clock.Now().Sub(req.Queued) < limit) {
 			continue

@@ -179,6 +179,7 @@ type Phase struct {
 	Result      Result              `json:"result"`
 	Pinning     bool                `json:"pinning,omitempty"` // a deployment that waits for its targets
 	Rollout     *deployment.Rollout `json:"rollout,omitempty"`
+	Spec        *pipeline.Job       `json:"spec,omitempty"` // with what only the run could compute; nil: as the plan has it
 	Outputs     map[string]string   `json:"outputs,omitempty"`
 	Cause       string              `json:"cause,omitempty"`
 	Started     time.Time           `json:"started"`

@@ -47,9 +47,9 @@ func (s *Service) ServeJob(ctx context.Context, jobID string) error {
 
 // serveStep runs the next step; done is false when the job waits or has ended.
 func (s *Service) serveStep(ctx context.Context, d *Detail, j *Job) (done bool, err error) {
-	steps := d.Plan.Stage(j.Stage).Job(j.Phase).Steps
+	steps := d.spec(j).Steps
 	if j.Hook != "" {
-		steps = d.Plan.Stage(j.Stage).Job(j.Phase).Deployment.Hook(j.Hook).Steps
+		steps = d.spec(j).Deployment.Hook(j.Hook).Steps
 	}
 	at, result := 0, Succeeded
 	for at < len(j.Steps) && j.Steps[at].State == Completed {
@@ -159,13 +159,13 @@ func (s *Service) serveTask(ctx context.Context, d *Detail, j *Job, at int, task
 	run, known := s.ServerTasks[task]
 	if !known {
 		return s.finishServerStep(ctx, j.ID, at, Failed,
-			fmt.Sprintf("##[error]task %s does not run on the server; give the job a pool of agents", d.Plan.Stage(j.Stage).Job(j.Phase).Steps[at].Task))
+			fmt.Sprintf("##[error]task %s does not run on the server; give the job a pool of agents", d.spec(j).Steps[at].Task))
 	}
 	if err := s.startServerStep(ctx, j.ID, at); err != nil {
 		return err
 	}
 	call := ServerCall{Run: d.Run, Job: j, Inputs: inputs}
-	if dep := d.Plan.Stage(j.Stage).Job(j.Phase).Deployment; dep != nil {
+	if dep := d.spec(j).Deployment; dep != nil {
 		call.Environment = dep.Environment.Name
 	}
 	lines, _, err := run(ctx, call)
@@ -234,7 +234,7 @@ func (s *Service) ask(ctx context.Context, d *Detail, j *Job, at int, step pipel
 	if err := s.startServerStep(ctx, j.ID, at); err != nil {
 		return err
 	}
-	spec := d.Plan.Stage(j.Stage).Job(j.Phase)
+	spec := d.spec(j)
 	timeout := time.Duration(step.TimeoutInMinutes) * time.Minute
 	if limit := time.Duration(spec.TimeoutInMinutes) * time.Minute; limit > 0 && (timeout == 0 || limit < timeout) {
 		timeout = limit

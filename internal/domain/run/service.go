@@ -402,7 +402,7 @@ func (s *Service) emit(ctx context.Context, g *graph) error {
 // with a cause instead of waiting for ever.
 func (s *Service) request(ctx context.Context, g *graph, j *Job) error {
 	r := &agentpool.Request{ID: j.ID, RunID: j.RunID, AgentID: j.Target.AgentID}
-	spec := g.plan.Stage(j.Stage).Job(j.Phase)
+	spec := g.spec(g.phase(j.Stage, j.Phase))
 	if r.AgentID == "" {
 		name := j.PoolName
 		if name == "" {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,7 +140,7 @@ func (c *cli) root() *cobra.Command {
 		Example:      "  penstock up\n  penstock run watch latest\n  penstock swap storefront",
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return c.checkGlobals() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.checkGlobals(cmd) },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Args:              noArgs,
 	}
@@ -160,7 +161,7 @@ func (c *cli) root() *cobra.Command {
 		{ID: groupCode, Title: "Projects and code:"}, {ID: groupRuns, Title: "Pipelines and runs:"}, {ID: groupApps, Title: "Applications and machines:"}} {
 		root.AddGroup(&g)
 	}
-	c.add(root, groupLocal, c.validateCommand(), c.expandCommand(), c.schemaCommand(), c.languageServerCommand(), c.webdeployCommand(), c.explainCommand())
+	c.add(root, groupLocal, c.validateCommand(), c.expandCommand(), c.evalCommand(), c.schemaCommand(), c.languageServerCommand(), c.webdeployCommand(), c.explainCommand())
 	c.add(root, groupRoles, c.upCommand(), c.demoCommand(), c.downCommand(), c.agentCommand(), c.versionCommand())
 	c.add(root, groupAccess, c.loginCommand(), c.logoutCommand(), c.contextCommand(), c.tokenCommand(), c.userCommand(), c.groupCommand(),
 		c.permissionCommand(), c.auditCommand(), c.credentialCommand())
@@ -178,7 +179,10 @@ func (c *cli) add(root *cobra.Command, group string, commands ...*cobra.Command)
 	}
 }
 
-func (c *cli) checkGlobals() error {
+// outputs is the annotation of a command that prints in further forms.
+const outputs = "outputs"
+
+func (c *cli) checkGlobals(cmd *cobra.Command) error {
 	if c.flags.output == "" {
 		c.flags.output = c.Env("PENSTOCK_OUTPUT")
 	}
@@ -187,7 +191,10 @@ func (c *cli) checkGlobals() error {
 		c.flags.output = "table"
 	case "table", "wide", "json", "yaml":
 	default:
-		return usage("there is no output %q", c.flags.output).Want("table, wide, json or yaml")
+		more := strings.Fields(cmd.Annotations[outputs])
+		if !slices.Contains(more, c.flags.output) {
+			return usage("there is no output %q", c.flags.output).Want("%s", strings.Join(append(more, "table", "wide", "json or yaml"), ", "))
+		}
 	}
 	return nil
 }

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -12,6 +15,7 @@ import (
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/pipeline/evaluate"
 	"penstock.dev/penstock/internal/domain/pipeline/schema"
 	"penstock.dev/penstock/internal/edge/language"
 )
@@ -32,8 +36,13 @@ func (o *compileFlags) register(cmd *cobra.Command) {
 	f.StringArrayVar(&o.vars, "var", nil, "`NAME=VALUE` of a variable")
 }
 
+// maxMemory is what compiling a file may take on a laptop. The compiler's own
+// bounds are below it; this makes the collector keep up with garbage, too.
+const maxMemory = 200 << 20
+
 // workspace is what the flags say.
 func (c *cli) workspace(o *compileFlags) (w language.Workspace, err error) {
+	debug.SetMemoryLimit(maxMemory)
 	w = language.Workspace{Dir: c.Dir, Root: o.root}
 	if w.Repos, err = assignments("repo", o.repos); err != nil {
 		return w, err
@@ -55,7 +64,7 @@ func (c *cli) compile(ctx context.Context, o *compileFlags, file string) (*pipel
 
 func (c *cli) validateCommand() *cobra.Command {
 	o := &compileFlags{}
-	cmd := command("validate [FILE…]", "Finds every error and warning of pipeline files at once.", "penstock validate\npenstock validate pipelines/*.yml\npenstock validate azure-pipelines.yml --repo platform=../templates -o json", between(0, -1, "FILE"),
+	cmd := command("validate [FILE…]", "Finds every error and warning of pipeline files at once.", "penstock validate\npenstock validate pipelines/*.yml\npenstock validate azure-pipelines.yml --repo platform=../templates -o json\npenstock validate -o sarif > findings.sarif", between(0, -1, "FILE"),
 		func(ctx context.Context, args []string) error {
 			if len(args) == 0 {
 				args = []string{"azure-pipelines.yml"}
@@ -63,6 +72,7 @@ func (c *cli) validateCommand() *cobra.Command {
 			return c.validate(ctx, o, args)
 		})
 	o.register(cmd)
+	cmd.Annotations = map[string]string{outputs: "text sarif"}
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "warnings fail too")
 	return cmd
 }
@@ -85,17 +95,26 @@ func (c *cli) validate(ctx context.Context, o *compileFlags, names []string) err
 		}
 		if plan == nil {
 			bad++
-		} else if c.flags.output == "table" || c.flags.output == "wide" {
+		} else if !slices.Contains([]string{"json", "yaml", "sarif"}, c.flags.output) {
 			if err := c.outln(fmt.Sprintf("%s: ok (%s)", name, sizeOf(plan))); err != nil {
 				return err
 			}
 		}
 	}
-	if c.flags.output == "json" || c.flags.output == "yaml" {
+	switch c.flags.output {
+	case "json", "yaml":
 		if err := c.outValue(found); err != nil {
 			return err
 		}
-	} else {
+	case "sarif":
+		data, err := language.SARIF(found, c.Version, func(code string) string { return explanations()[code] })
+		if err != nil {
+			return err
+		}
+		if err := c.out(string(data)); err != nil {
+			return err
+		}
+	default:
 		var b strings.Builder
 		pipeline.Render(&b, found)
 		if len(found) > 0 {
@@ -136,29 +155,108 @@ func sizeOf(p *pipeline.Plan) string {
 
 func (c *cli) expandCommand() *cobra.Command {
 	o := &compileFlags{}
-	var plan bool
-	cmd := command("expand FILE", "Prints the plan of a pipeline: the file after its templates.", "penstock expand azure-pipelines.yml --plan\npenstock expand pipelines/ci.yml --plan -o json", exactly("FILE"), func(ctx context.Context, args []string) error {
-		if !plan {
-			return fault.New(fault.Unavailable, "plan-only", "this build prints the plan, not the file after templates").Try("penstock expand %s --plan", args[0])
-		}
-		p, diags, err := c.compile(ctx, o, args[0])
-		if err != nil {
-			return err
-		}
-		var b strings.Builder
-		pipeline.Render(&b, diags)
-		_, _ = fmt.Fprint(c.Stderr, b.String())
-		if p == nil {
-			return exitCode(2)
-		}
-		if c.flags.output != "json" {
-			c.flags.output = "yaml"
-		}
-		return c.outValue(p)
-	})
+	var plan, origin bool
+	var diff string
+	cmd := command("expand FILE", "Prints a pipeline after its templates, as one file.",
+		"penstock expand azure-pipelines.yml\npenstock expand pipelines/ci.yml --origin\npenstock expand pipelines/ci.yml --diff main\npenstock expand azure-pipelines.yml --repo platform=../templates --param env=prod -o json", exactly("FILE"),
+		func(ctx context.Context, args []string) error {
+			w, err := c.workspace(o)
+			if err != nil {
+				return err
+			}
+			switch {
+			case plan && (origin || diff != ""):
+				return usage("--plan stands alone").Try("leave --origin and --diff out; the plan holds the origins")
+			case plan:
+				return c.expandPlan(ctx, w, args[0])
+			case diff != "":
+				return c.expandDiff(ctx, w, args[0], diff)
+			}
+			e, err := c.expand(ctx, w, args[0])
+			if err != nil {
+				return err
+			}
+			return c.printExpanded(e, origin)
+		})
 	o.register(cmd)
-	cmd.Flags().BoolVar(&plan, "plan", false, "the plan: stages, jobs, steps with their places in the files")
+	f := cmd.Flags()
+	f.BoolVar(&plan, "plan", false, "the plan instead: stages, jobs, steps with their places in the files")
+	f.BoolVar(&origin, "origin", false, "a comment at each line says where it comes from")
+	f.StringVar(&diff, "diff", "", "show what changed since this `revision`")
 	return cmd
+}
+
+// expand prints what was found to stderr; a file with errors is invalid input.
+func (c *cli) expand(ctx context.Context, w language.Workspace, file string) (*pipeline.Expanded, error) {
+	e, diags, err := w.Expand(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	c.printFindings(diags)
+	if e == nil {
+		return nil, exitCode(2)
+	}
+	return e, nil
+}
+
+func (c *cli) printFindings(diags []pipeline.Diagnostic) {
+	var b strings.Builder
+	pipeline.Render(&b, diags)
+	_, _ = fmt.Fprint(c.Stderr, b.String())
+}
+
+func (c *cli) printExpanded(e *pipeline.Expanded, origin bool) error {
+	var text string
+	var err error
+	switch {
+	case c.flags.output == "json":
+		var data []byte
+		data, err = e.JSON()
+		text = string(data)
+	case origin:
+		text, err = e.Annotated()
+	default:
+		text, err = e.YAML()
+	}
+	if err != nil {
+		return err
+	}
+	return c.out(text)
+}
+
+func (c *cli) expandPlan(ctx context.Context, w language.Workspace, file string) error {
+	p, diags, err := w.Compile(ctx, file)
+	if err != nil {
+		return err
+	}
+	c.printFindings(diags)
+	if p == nil {
+		return exitCode(2)
+	}
+	if c.flags.output != "json" {
+		c.flags.output = "yaml"
+	}
+	return c.outValue(p)
+}
+
+func (c *cli) expandDiff(ctx context.Context, w language.Workspace, file, revision string) error {
+	now, err := c.expand(ctx, w, file)
+	if err != nil {
+		return err
+	}
+	w.Revision = revision
+	before, err := c.expand(ctx, w, file)
+	if err != nil {
+		return err
+	}
+	text, err := language.Diff(before, now, file+" at "+revision, file)
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		c.say("no difference to %s", printable(revision))
+	}
+	return c.out(text)
 }
 
 // schemas are what `schema` can print.
@@ -197,3 +295,90 @@ type nopCloser struct{ io.Writer }
 
 // Close implements io.Closer.
 func (nopCloser) Close() error { return nil }
+
+func (c *cli) evalCommand() *cobra.Command {
+	var slot, file string
+	var trace, stdin bool
+	example := "penstock eval \"eq('ABC', 'abc')\"\npenstock eval \"and(succeeded(), eq(variables.x, 'y'))\" --slot job-condition --context context.json --trace\npenstock eval --stdin < expressions.jsonl"
+	cmd := command("eval 'EXPR' | --stdin", "Computes one expression and shows its value with its type.", example, between(0, 1, "EXPR"), func(_ context.Context, args []string) error {
+		switch {
+		case stdin && (len(args) > 0 || slot != "" || file != "" || trace):
+			return usage("--stdin reads everything from its lines").Want(`{"id","expr","slot","context"} on each line`)
+		case stdin:
+			return language.EvalLines(c.Stdin, c.Stdout, c.Now())
+		case len(args) == 0:
+			return usage("eval needs an expression").Try("penstock eval \"eq('a', 'A')\"")
+		}
+		known, err := c.evalContext(file)
+		if err != nil {
+			return err
+		}
+		return c.eval(evaluate.Request{Expr: args[0], Slot: evaluate.Slot(slot), Context: known, Trace: trace, Now: c.Now()})
+	})
+	f := cmd.Flags()
+	f.StringVar(&slot, "slot", "", "`place` of the expression in a pipeline (default any)")
+	f.StringVar(&file, "context", "", "JSON `FILE` with parameters, variables, dependencies, … (- is standard input)")
+	f.BoolVar(&trace, "trace", false, "show each part that is computed")
+	f.BoolVar(&stdin, "stdin", false, "one expression on each line of standard input, as JSON")
+	slots := make([]string, len(evaluate.Slots))
+	for i, s := range evaluate.Slots {
+		slots[i] = string(s)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("slot", cobra.FixedCompletions(slots, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// evalContext reads the file of --context.
+func (c *cli) evalContext(file string) (*evaluate.Context, error) {
+	var data []byte
+	var err error
+	switch file {
+	case "":
+	case "-":
+		data, err = io.ReadAll(c.Stdin)
+	default:
+		data, err = os.ReadFile(c.path(file))
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "context-unreadable", "the context cannot be read")
+	}
+	return evaluate.ParseContext(data)
+}
+
+// eval prints a value. The parts of a traced one are shown also if there is none.
+func (c *cli) eval(r evaluate.Request) error {
+	result, evalErr := evaluate.Evaluate(r)
+	if c.flags.output == "json" || c.flags.output == "yaml" {
+		if evalErr != nil {
+			return evalErr
+		}
+		type step struct {
+			Depth      int    `json:"depth"`
+			Expression string `json:"expression"`
+			Value      string `json:"value"`
+		}
+		answer := struct {
+			Type  string          `json:"type"`
+			Value json.RawMessage `json:"value"`
+			Trace []step          `json:"trace,omitempty"`
+		}{Type: result.Type, Value: json.RawMessage(result.JSON())}
+		for _, s := range result.Steps {
+			answer.Trace = append(answer.Trace, step{s.Depth, s.Expression, s.Value})
+		}
+		return c.outValue(answer)
+	}
+	var b strings.Builder
+	for _, s := range result.Steps {
+		if s.Failed {
+			s.Value = "error"
+		}
+		fmt.Fprintf(&b, "%s%s => %s\n", strings.Repeat("  ", s.Depth), s.Expression, s.Value)
+	}
+	if evalErr == nil {
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%-7s %s", result.Type, result.Text), " ") + "\n")
+	}
+	if err := c.out(b.String()); err != nil {
+		return err
+	}
+	return evalErr
+}

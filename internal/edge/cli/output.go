@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -155,11 +157,47 @@ func (c *cli) outValue(v any) error {
 	if err := dec.Decode(&plain); err != nil {
 		return err
 	}
-	text, err := yaml.Marshal(numbers(plain))
+	text, err := yamlText(numbers(plain))
 	if err != nil {
 		return err
 	}
-	return c.out(string(text))
+	return c.out(text)
+}
+
+// yamlText prints a mapping key by key and its lists entry by entry, because
+// the library holds many times the size of what it prints.
+func yamlText(v any) (string, error) {
+	var b strings.Builder
+	dump := func(v any) error {
+		text, err := yaml.Dump(v, yaml.WithIndent(2), yaml.WithCompactSeqIndent(true), yaml.WithLineWidth(-1))
+		b.Write(text)
+		return err
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		err := dump(v)
+		return b.String(), err
+	}
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		list, ok := m[key].([]any)
+		if !ok || len(list) == 0 {
+			if err := dump(map[string]any{key: m[key]}); err != nil {
+				return "", err
+			}
+			continue
+		}
+		name, err := yaml.Dump(key)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(strings.TrimSuffix(string(name), "\n") + ":\n")
+		for _, item := range list {
+			if err := dump([]any{item}); err != nil {
+				return "", err
+			}
+		}
+	}
+	return b.String(), nil
 }
 
 // numbers turns JSON's numbers into YAML's.

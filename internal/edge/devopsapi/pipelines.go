@@ -213,10 +213,30 @@ type runRequest struct {
 	PreviewRun   bool
 }
 
-func (c *call) previewRun() (any, error) { return nil, noPreview() }
+// previewRun answers the expanded file. It is the dry form of queueRun, and so
+// asks for the same permission.
+func (c *call) previewRun() (any, error) {
+	var in runRequest
+	if err := c.read(&in); err != nil {
+		return nil, err
+	}
+	p, err := c.pipeline()
+	if err != nil {
+		return nil, err
+	}
+	return c.preview(p, in)
+}
 
-func noPreview() error {
-	return fault.New(fault.Invalid, "no-preview", "this server does not preview runs").Try("penstock expand FILE, in the checkout")
+func (c *call) preview(p *run.Pipeline, in runRequest) (any, error) {
+	q, err := c.queueRequest(p, in)
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.Runs.Preview(c.ctx(), q, in.YamlOverride)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"finalYaml": text}, nil
 }
 
 func (c *call) queueRun() (any, error) {
@@ -228,25 +248,19 @@ func (c *call) queueRun() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.PreviewRun || in.YamlOverride != "" {
-		return nil, noPreview()
+	if in.PreviewRun {
+		return c.preview(p, in)
+	}
+	if in.YamlOverride != "" {
+		return nil, fault.New(fault.Invalid, "no-override", "a run is made from the repository's file").Want("previewRun: true beside yamlOverride").Try("push the file, or preview it")
 	}
 	if len(in.StagesToSkip) > 0 {
 		return nil, fault.New(fault.Invalid, "no-stages-to-skip", "stages cannot be left out of a run").Got("%s", strings.Join(in.StagesToSkip, ", ")).
 			Try("give the stage a condition on a parameter of the pipeline")
 	}
-	q := run.QueueRequest{Pipeline: p, Parameters: in.TemplateParameters, Reason: run.Manual, By: c.subject, Strict: true, Variables: map[string]string{}}
-	for k, v := range in.Variables {
-		if v.IsSecret {
-			return nil, secretVariable(k)
-		}
-		q.Variables[k] = v.Value
-	}
-	for alias, r := range in.Resources.Repositories {
-		if alias != "self" {
-			return nil, fault.New(fault.Invalid, "only-self", "only the branch of self can be chosen").Got("%s", alias)
-		}
-		q.Branch, q.Commit = r.RefName, r.Version
+	q, err := c.queueRequest(p, in)
+	if err != nil {
+		return nil, err
 	}
 	if q.Pinned, err = c.pinned(in); err != nil {
 		return nil, err
@@ -256,6 +270,24 @@ func (c *call) queueRun() (any, error) {
 		return nil, err
 	}
 	return c.runShape(r, p), nil
+}
+
+// queueRequest is what the body says of the run itself.
+func (c *call) queueRequest(p *run.Pipeline, in runRequest) (run.QueueRequest, error) {
+	q := run.QueueRequest{Pipeline: p, Parameters: in.TemplateParameters, Reason: run.Manual, By: c.subject, Strict: true, Variables: map[string]string{}}
+	for k, v := range in.Variables {
+		if v.IsSecret {
+			return q, secretVariable(k)
+		}
+		q.Variables[k] = v.Value
+	}
+	for alias, r := range in.Resources.Repositories {
+		if alias != "self" {
+			return q, fault.New(fault.Invalid, "only-self", "only the branch of self can be chosen").Got("%s", alias)
+		}
+		q.Branch, q.Commit = r.RefName, r.Version
+	}
+	return q, nil
 }
 
 // pinned finds the runs that pipeline resources are to use: by id, or by their

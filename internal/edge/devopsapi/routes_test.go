@@ -317,12 +317,23 @@ func TestQueueRunReadsTheRequest(t *testing.T) {
 	if got := w.call(h, "contributor", "POST", "/default/shop/_apis/pipelines/ci/runs", `{"resources":{"repositories":{"self":{"refName":"main"}}},"variables":{"a":{"value":"b"}}}`, &r); got != 200 || r.State != "inProgress" || r.Pipeline.Name != "ci" {
 		t.Errorf("queue: %d %+v", got, r)
 	}
-	for body, code := range map[string]string{`{"stagesToSkip":["a"]}`: "no-stages-to-skip", `{"previewRun":true}`: "no-preview", `{"variables":{"a":{"value":"b","isSecret":true}}}`: "secret-variable",
+	for body, code := range map[string]string{`{"stagesToSkip":["a"]}`: "no-stages-to-skip", `{"yamlOverride":"steps: []"}`: "no-override", `{"variables":{"a":{"value":"b","isSecret":true}}}`: "secret-variable",
 		`{"resources":{"pipelines":{"x":{"version":"9.9"}}}}`: "no-resource-run"} {
 		var p problem
 		if w.call(h, "contributor", "POST", "/default/shop/_apis/pipelines/1/runs", body, &p); p.Code != code {
 			t.Errorf("%s: %+v, want %s", body, p, code)
 		}
+	}
+	for path, body := range map[string]string{"runs": `{"previewRun":true,"yamlOverride":"trigger: none\nsteps:\n- script: ${{ format('{0}', 1) }}\n"}`, "preview": `{"yamlOverride":"trigger: none\nsteps:\n- script: ${{ format('{0}', 1) }}\n"}`} {
+		var out struct{ FinalYAML string }
+		want := "trigger:\n  enabled: false\nstages:\n- stage: __default\n  jobs:\n  - job: Job\n    steps:\n    - task: CmdLine@2\n      inputs:\n        script: 1\n"
+		if got := w.call(h, "contributor", "POST", "/default/shop/_apis/pipelines/1/"+path, body, &out); got != 200 || out.FinalYAML != want {
+			t.Errorf("preview by %s: %d\n%s", path, got, out.FinalYAML)
+		}
+	}
+	var wrong problem
+	if got := w.call(h, "contributor", "POST", "/default/shop/_apis/pipelines/1/preview", `{"yamlOverride":"stepz: []"}`, &wrong); got != 400 || !strings.Contains(wrong.Message, "/azure-pipelines.yml (Line: 1, Col: 1): a pipeline has no key `stepz`") {
+		t.Errorf("preview of a wrong file: %d %+v", got, wrong)
 	}
 	var builds list[buildShape]
 	for query, want := range map[string]int{"": 1, "?statusFilter=notStarted": 1, "?statusFilter=completed": 0, "?statusFilter=32": 1, "?resultFilter=failed": 0, "?definitions=ci": 1, "?branchName=main&$top=5": 1, "?branchName=other": 0} {

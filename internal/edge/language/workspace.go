@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -24,13 +25,22 @@ type Workspace struct {
 	Repos      map[string]string // alias → folder
 	Parameters map[string]string
 	Variables  map[string]string
+	Revision   string // of the checkout's own files; "" = as they are in the folder
 }
 
 // Source is an open workspace. It reads nothing outside of its folders.
-type Source struct{ roots map[string]*os.Root }
+type Source struct {
+	roots    map[string]*os.Root
+	checkout string // top of the own repository
+	revision string
+	origin   func() string // address that the checkout was cloned from; "" = not known
+}
 
 // ReadFile implements pipeline.Source.
-func (s *Source) ReadFile(_ context.Context, repository, path string) ([]byte, error) {
+func (s *Source) ReadFile(ctx context.Context, repository, path string) ([]byte, error) {
+	if s.revision != "" && strings.EqualFold(repository, "self") {
+		return readRevision(ctx, s.checkout, s.revision, path)
+	}
 	root := s.roots[strings.ToLower(repository)]
 	if root == nil {
 		return nil, fault.New(fault.NotFound, "repository-not-available", "no checkout and no remote for it").
@@ -43,9 +53,41 @@ func (s *Source) ReadFile(_ context.Context, repository, path string) ([]byte, e
 	return data, err
 }
 
+// Declare implements pipeline.Declarer: a repository whose folder was given by
+// its name, or that is the checkout itself, needs no folder under its alias.
+func (s *Source) Declare(r pipeline.RepositoryResource) {
+	alias, name := strings.ToLower(r.Alias), strings.ToLower(r.Name)
+	if s.roots[alias] != nil || name == "" {
+		return
+	}
+	if root := s.roots[name]; root != nil {
+		s.roots[alias] = root
+	} else if sameRepository(s.origin(), name) {
+		s.roots[alias] = s.roots["self"]
+	}
+}
+
+// sameRepository reports whether an address ends in owner/name, the way hosts
+// write it.
+func sameRepository(address, name string) bool {
+	address = strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(address, "/"), ".git"))
+	address = strings.ReplaceAll(strings.ReplaceAll(address, "/_git/", "/"), ":", "/")
+	return strings.Contains(name, "/") && strings.HasSuffix(address, "/"+name)
+}
+
+func originOf(ctx context.Context, folder string) string {
+	cmd := exec.CommandContext(ctx, "git", "config", "--get", "remote.origin.url")
+	cmd.Dir = folder
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // Close closes the folders.
 func (s *Source) Close() {
-	for _, root := range s.roots {
+	for _, root := range s.roots { // a folder may stand under two names; closing it twice does no harm
 		_ = root.Close()
 	}
 }
@@ -64,7 +106,7 @@ func (w Workspace) Open(ctx context.Context, file string) (*Source, string, erro
 	if err != nil {
 		return nil, "", err
 	}
-	src := &Source{roots: map[string]*os.Root{}}
+	src := &Source{roots: map[string]*os.Root{}, checkout: root, revision: w.Revision, origin: sync.OnceValue(func() string { return originOf(ctx, root) })}
 	folders := map[string]string{"self": root}
 	for alias, folder := range w.Repos {
 		folders[strings.ToLower(alias)] = w.path(folder)
@@ -139,4 +181,14 @@ func (w Workspace) Compile(ctx context.Context, file string) (*pipeline.Plan, []
 	}
 	defer src.Close()
 	return pipeline.Compile(ctx, src, w.Input(rel))
+}
+
+// Expand expands one file of the workspace.
+func (w Workspace) Expand(ctx context.Context, file string) (*pipeline.Expanded, []pipeline.Diagnostic, error) {
+	src, rel, err := w.Open(ctx, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer src.Close()
+	return pipeline.Expand(ctx, src, w.Input(rel))
 }

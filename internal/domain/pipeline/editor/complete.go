@@ -130,7 +130,7 @@ func keyItems(mappings []*grammar.Mapping, siblings []string) []Item {
 		taken[k.Group] = taken[k.Group] || k.Group != "" && has(k.Name)
 	}
 	for _, k := range m.Keys {
-		if !has(k.Name) && !k.Unread && !taken[k.Group] {
+		if !has(k.Name) && !k.Unread && !k.Old && !taken[k.Group] {
 			out = append(out, keyItem(m, k))
 		}
 	}

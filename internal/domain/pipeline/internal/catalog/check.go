@@ -26,6 +26,9 @@ func Check(r *syntax.Report, task, inputs *syntax.Node) {
 		return
 	}
 	t, ok := Lookup(name, version)
+	if !ok && older(version, versions) {
+		return // the catalogue holds what is maintained; the service keeps old versions
+	}
 	if !ok {
 		known := make([]string, len(versions))
 		for i, v := range versions {
@@ -36,6 +39,24 @@ func Check(r *syntax.Report, task, inputs *syntax.Node) {
 		return
 	}
 	checkInputs(r, t, task, inputs)
+}
+
+// older reports whether a version comes before every known one.
+func older(version string, known []*Task) bool {
+	major := func(v string) int {
+		head, _, _ := strings.Cut(v, ".")
+		n, err := strconv.Atoi(head)
+		if err != nil {
+			return -1
+		}
+		return n
+	}
+	for _, t := range known {
+		if major(version) >= major(t.Version) {
+			return false
+		}
+	}
+	return true
 }
 
 func checkInputs(r *syntax.Report, t *Task, task, inputs *syntax.Node) {

@@ -1,9 +1,6 @@
 package expression
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // Equal converts the right value to the type of the left one and compares;
 // what cannot be converted is not equal.
@@ -16,13 +13,16 @@ func Equal(left, right Value) bool {
 		return l == Truth(right)
 	case Number:
 		r, ok := ToNumber(right)
-		return ok && l.Cmp(r) == 0
+		return ok && l == r
 	case string:
+		if r, isText := right.(string); isText {
+			return EqualFold(l, r)
+		}
 		r, ok := ToString(right)
-		return ok && strings.EqualFold(l, r)
+		return ok && EqualFold(l, r)
 	case Version:
 		r, ok := toVersion(right)
-		return ok && l.Cmp(r) == 0
+		return ok && l == r
 	case time.Time:
 		r, ok := toTime(right)
 		return ok && l.Equal(r)
@@ -41,33 +41,45 @@ func sameCollection(left, right Value) bool {
 	}
 }
 
-// order compares for gt, ge, lt and le; ok is false when the right value cannot
-// become the type of the left one.
-func order(left, right Value) (cmp int, ok bool) {
+// order compares for gt, ge, lt and le. The right value becomes the type of the
+// left one; a left one without an order becomes a number first.
+func order(left, right Value) (cmp int, err *castFailure) {
 	switch l := left.(type) {
-	case nil:
-		s, isText := right.(string)
-		return 0, right == nil || isText && s == ""
 	case bool:
-		return boolRank(l) - boolRank(Truth(right)), true
-	case Number:
+		return boolRank(l) - boolRank(Truth(right)), nil
+	case string:
+		if r, ok := ToString(right); ok {
+			return compareFold(l, r), nil
+		}
+		return 0, &castFailure{right, "String", 1}
+	case Version:
+		if r, ok := toVersion(right); ok {
+			return l.Cmp(r), nil
+		}
+		return 0, &castFailure{right, "Version", 1}
+	case time.Time:
+		if r, ok := toTime(right); ok {
+			return l.Compare(r), nil
+		}
+		return 0, &castFailure{right, "DateTime", 1}
+	default:
+		l2, ok := ToNumber(left)
+		if !ok {
+			return 0, &castFailure{left, "Number", 0}
+		}
 		r, ok := ToNumber(right)
 		if !ok {
-			return 0, false
+			return 0, &castFailure{right, "Number", 1}
 		}
-		return l.Cmp(r), true
-	case string:
-		r, ok := ToString(right)
-		return strings.Compare(strings.ToUpper(l), strings.ToUpper(r)), ok
-	case Version:
-		r, ok := toVersion(right)
-		return l.Cmp(r), ok
-	case time.Time:
-		r, ok := toTime(right)
-		return l.Compare(r), ok
-	default:
-		return 0, false
+		return l2.Cmp(r), nil
 	}
+}
+
+// castFailure says which argument could not become what.
+type castFailure struct {
+	value Value
+	kind  string
+	arg   int
 }
 
 func boolRank(b bool) int {

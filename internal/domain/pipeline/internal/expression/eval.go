@@ -1,172 +1,173 @@
 package expression
 
 import (
-	"sort"
-	"strings"
-
-	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
+	"errors"
+	"fmt"
+	"math"
 )
 
-// Function is a function its caller adds to the language. Name is lower case.
+// Function is a function its caller adds to the language; state is that of the
+// environment.
 type Function struct {
 	Min, Max int // arguments
-	Call     func(args []Value) (Value, error)
+	Call     func(state any, args []Value) (Value, error)
 }
 
-// Env is what an expression may name.
+// Env is what an expression may name. It can serve any number of evaluations,
+// also at the same time; what differs between them is in State.
 type Env struct {
-	Contexts  map[string]Value    // lower-case name → value
+	Contexts  map[string]Value    // lower-case name → value, or Lazy
 	Functions map[string]Function // lower-case name → function
+	State     any                 // for Lazy contexts and functions
 }
 
-// maxResult bounds the text and the lists that one function makes.
-const maxResult = 20 << 20
+const (
+	// maxResult bounds the text and the lists that one function makes.
+	maxResult = 20 << 20
+	// maxMade bounds what all functions of one evaluation make together, so
+	// that an expression cannot keep many large results at the same time.
+	maxMade = 48 << 20
+	// itemBytes is about what a member of a list takes.
+	itemBytes = 48
+)
 
 // Check reports the first name, function or argument count that env does not
 // know, also in parts that an evaluation would not reach.
 func (n *Node) Check(env Env) error {
+	if err := n.check(&env); err != nil {
+		token, at := n.named(err)
+		words := "Unrecognized value"
+		if err.Code == "argument-count" {
+			words = "Unexpected symbol"
+		}
+		err.Message, err.unplaced = fmt.Sprintf("%s: '%s'. %s", words, token, where(n.source, at)), false
+		return err
+	}
+	return nil
+}
+
+// named returns the token that the service names for a mistake.
+func (n *Node) named(err *Error) (token string, at int) {
+	if err.Code == "argument-count" {
+		return ")", err.Offset + err.Length
+	}
+	return err.Found, err.Offset
+}
+
+func (n *Node) check(env *Env) *Error {
 	switch n.op {
 	case opName:
-		if _, ok := env.Contexts[strings.ToLower(n.name)]; !ok {
-			return unknownName(n, env)
+		if _, ok := env.Contexts[n.key]; !ok {
+			return unknown(n, *env, false)
 		}
 	case opCall:
-		if err := n.checkCall(env); err != nil {
+		if n.function != nil {
+			break
+		}
+		f, ok := env.Functions[n.key]
+		if !ok {
+			return unknown(n, *env, true)
+		}
+		if len(n.args) < f.Min || len(n.args) > f.Max {
+			err := countError(n, f.Min, f.Max, len(n.args))
+			err.Length = n.end - n.offset
 			return err
 		}
 	}
 	if n.target != nil {
-		if err := n.target.Check(env); err != nil {
+		if err := n.target.check(env); err != nil {
 			return err
 		}
 	}
 	for _, a := range n.args {
-		if err := a.Check(env); err != nil {
+		if err := a.check(env); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (n *Node) checkCall(env Env) error {
-	lowest, highest := 0, 0
-	name := strings.ToLower(n.name)
-	if f, ok := builtins[name]; ok {
-		lowest, highest = f.min, f.max
-	} else if f, ok := env.Functions[name]; ok {
-		lowest, highest = f.Min, f.Max
-	} else {
-		return unknownFunction(n, env)
-	}
-	if len(n.args) < lowest || len(n.args) > highest {
-		return &Error{
-			Code: "argument-count", Message: "function " + n.name + " has the wrong number of arguments",
-			Offset: n.offset, Length: n.length, Expected: countText(lowest, highest), Found: countText(len(n.args), len(n.args)),
-		}
-	}
-	return nil
+// evaluation is one run of an expression.
+type evaluation struct {
+	env   *Env
+	made  int // bytes that functions made
+	trace *trace
 }
 
-func countText(lowest, highest int) string {
-	n := Int(lowest).String()
-	switch {
-	case lowest == 1 && highest == 1:
-		return "1 argument"
-	case lowest == highest:
-		return n + " arguments"
-	case highest >= manyArgs:
-		return n + " or more arguments"
-	default:
-		return n + " to " + Int(highest).String() + " arguments"
+// Eval computes the value.
+func (n *Node) Eval(env Env) (Value, error) { return n.run(&evaluation{env: &env}) }
+
+func (n *Node) run(e *evaluation) (Value, error) {
+	v, err := n.eval(e)
+	if err == nil {
+		return v, nil
 	}
+	var own *Error
+	if errors.As(err, &own) && own.unplaced {
+		own.unplaced = false
+		own.Message += ". " + where(n.source, own.Offset)
+	}
+	return nil, err
 }
 
-func unknownName(n *Node, env Env) error {
-	names := make([]string, 0, len(env.Contexts))
-	for name := range env.Contexts {
-		names = append(names, name)
+func (n *Node) eval(e *evaluation) (Value, error) {
+	if e.trace != nil {
+		return e.trace.step(n, e)
 	}
-	sort.Strings(names)
-	e := &Error{Code: "unknown-name", Message: "unrecognized value: '" + n.name + "'", Offset: n.offset, Length: n.length, Found: n.name}
-	if len(names) > 0 {
-		e.Expected = strings.Join(names, ", ")
-	}
-	if near := syntax.Nearest(n.name, names); near != "" {
-		e.Do = "write " + near
-	} else {
-		e.Do = "quote it if it is text: '" + n.name + "'"
-	}
-	return e
+	return n.compute(e)
 }
 
-func unknownFunction(n *Node, env Env) error {
-	names := make([]string, 0, len(builtins)+len(env.Functions))
-	for name := range builtins {
-		names = append(names, spelling(name))
-	}
-	for name := range env.Functions {
-		names = append(names, spelling(name))
-	}
-	sort.Strings(names)
-	e := &Error{Code: "unknown-function", Message: "unrecognized function: '" + n.name + "'", Offset: n.offset, Length: n.length, Found: n.name}
-	lower := strings.ToLower(n.name)
-	switch near := syntax.Nearest(n.name, names); {
-	case near != "":
-		e.Do = "write " + near
-	case statusNames[lower]:
-		e.Do = "status functions belong in a condition"
-	case lower == "counter":
-		e.Do = "counter belongs in a variable's value: $[ counter(…) ]"
-	}
-	return e
-}
-
-var statusNames = map[string]bool{"always": true, "succeeded": true, "failed": true, "canceled": true, "succeededorfailed": true}
-
-// Eval computes the value. Run Check first: Eval trusts names and counts.
-func (n *Node) Eval(env Env) (Value, error) {
+func (n *Node) compute(e *evaluation) (Value, error) {
 	switch n.op {
 	case opLiteral:
 		return n.value, nil
 	case opName:
-		v, ok := env.Contexts[strings.ToLower(n.name)]
+		v, ok := e.env.Contexts[n.key]
 		if !ok {
-			return nil, unknownName(n, env)
+			return nil, unknown(n, *e.env, false)
+		}
+		if lazy, isLazy := v.(Lazy); isLazy {
+			return lazy(e.env.State), nil
 		}
 		return v, nil
 	case opCall:
-		return n.evalCall(env)
+		if n.function != nil {
+			v, err := n.function.call(&call{n, e})
+			if err != nil {
+				return nil, n.located(err)
+			}
+			return v, nil
+		}
+		return n.extraCall(e)
 	case opWildcard:
-		target, err := n.target.Eval(env)
+		target, err := n.target.eval(e)
 		if err != nil {
 			return nil, err
 		}
-		return wildcard(target), nil
+		return n.wildcard(e, target)
 	default:
-		return n.evalIndex(env)
+		return n.index(e)
 	}
 }
 
-func (n *Node) evalCall(env Env) (Value, error) {
-	name := strings.ToLower(n.name)
-	if f, ok := builtins[name]; ok {
-		v, err := f.call(&call{node: n, env: env})
-		return v, n.located(err)
-	}
-	f, ok := env.Functions[name]
+func (n *Node) extraCall(e *evaluation) (Value, error) {
+	f, ok := e.env.Functions[n.key]
 	if !ok {
-		return nil, unknownFunction(n, env)
+		return nil, unknown(n, *e.env, true)
 	}
 	args := make([]Value, len(n.args))
 	for i, a := range n.args {
-		v, err := a.Eval(env)
+		v, err := a.eval(e)
 		if err != nil {
 			return nil, err
 		}
 		args[i] = v
 	}
-	v, err := f.Call(args)
-	return v, n.located(err)
+	v, err := f.Call(e.env.State, args)
+	if err != nil {
+		return nil, n.located(err)
+	}
+	return v, nil
 }
 
 // located gives an error without a place the place of this node.
@@ -174,34 +175,60 @@ func (n *Node) located(err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := err.(*Error); ok {
-		if e.Length == 0 {
-			e.Offset, e.Length = n.offset, n.length
+	var own *Error
+	if errors.As(err, &own) {
+		if own.Length == 0 {
+			own.Offset, own.Length = n.offset, n.length
 		}
-		return e
+		return own
 	}
-	return &Error{Code: "expression-value", Message: err.Error(), Offset: n.offset, Length: n.length}
+	return &Error{Code: "expression-value", Message: err.Error(), Offset: n.offset, Length: n.length, unplaced: true}
 }
 
-func (n *Node) evalIndex(env Env) (Value, error) {
-	target, err := n.target.Eval(env)
+// make counts what a function made.
+func (e *evaluation) make(n *Node, bytes int) error {
+	if e.made += bytes; bytes <= maxResult && e.made <= maxMade {
+		return nil
+	}
+	return &Error{
+		Code: "expression-memory", Message: "The maximum allowed memory size was exceeded while evaluating the expression", unplaced: true,
+		Offset: n.offset, Length: n.length, Expected: "at most 20 MB for one result, 48 MB for all",
+	}
+}
+
+// index reads a key of an object or a position of an array. What is not there
+// is nothing, never a mistake, and the key of nothing is not even computed.
+func (n *Node) index(e *evaluation) (Value, error) {
+	target, err := n.target.eval(e)
 	if err != nil {
 		return nil, err
 	}
-	key, err := n.args[0].Eval(env)
+	switch target.(type) {
+	case Array, Object:
+	default:
+		return nil, nil
+	}
+	key, err := n.args[0].eval(e)
 	if err != nil {
 		return nil, err
 	}
 	if f, ok := target.(*filtered); ok {
 		out := &filtered{}
 		for _, item := range f.items {
-			if v, found := access(item, key); found {
+			v, found, err := n.access(item, key)
+			if err != nil {
+				return nil, err
+			}
+			if found {
 				out.items = append(out.items, v)
 			}
 		}
-		return out, nil
+		return out, e.make(n, len(out.items)*itemBytes)
 	}
-	v, found := access(target, key)
+	v, found, err := n.access(target, key)
+	if err != nil {
+		return nil, err
+	}
 	if strict, ok := target.(Strict); ok && !found {
 		text, _ := ToString(key)
 		return nil, n.located(strict.Missing(text))
@@ -209,45 +236,63 @@ func (n *Node) evalIndex(env Env) (Value, error) {
 	return v, nil
 }
 
-// access reads a key of an object or a position of an array; anything that is
-// not there is nothing, never a mistake.
-func access(target, key Value) (Value, bool) {
+func (n *Node) access(target, key Value) (v Value, found bool, err error) {
 	switch t := target.(type) {
 	case Array:
 		number, ok := ToNumber(key)
-		if !ok {
-			return nil, false
+		if !ok || number.Sign() < 0 {
+			return nil, false, nil
 		}
 		i, ok := number.Int()
-		if text, isText := key.(string); isText && strings.TrimSpace(text) == "" {
-			ok = false
+		if !ok {
+			floor := number.floor()
+			i, ok = int(floor.Int64()), floor.IsInt64()
 		}
-		if items := t.Items(); ok && i >= 0 && i < len(items) {
-			return items[i], true
+		if !ok || i > math.MaxInt32 {
+			return nil, false, &Error{Code: "expression-value", Message: "The index " + number.String() + " is too large", Expected: "at most 2147483647", Offset: n.offset, Length: n.length, unplaced: true}
+		}
+		if items := t.Items(); i < len(items) {
+			return items[i], true, nil
 		}
 	case Object:
 		if text, ok := ToString(key); ok {
-			return t.Get(text)
+			v, found = t.Get(text)
+			return v, found, nil
 		}
 	}
-	return nil, false
+	return nil, false, nil
 }
 
-func wildcard(target Value) Value {
+func (n *Node) wildcard(e *evaluation, target Value) (Value, error) {
 	out := &filtered{}
-	switch t := target.(type) {
-	case *filtered:
-		for _, item := range t.items {
-			if inner, ok := wildcard(item).(*filtered); ok {
-				out.items = append(out.items, inner.items...)
+	if f, ok := target.(*filtered); ok {
+		for _, item := range f.items {
+			members, _ := members(item)
+			out.items = append(out.items, members...)
+			if len(out.items)*itemBytes > maxResult {
+				break
 			}
 		}
-	case Array:
-		out.items = append(out.items, t.Items()...)
-	case Object:
-		for _, p := range t.Pairs() {
-			out.items = append(out.items, p.Value)
-		}
+	} else {
+		all, _ := members(target)
+		out.items = append(out.items, all...)
 	}
-	return out
+	return out, e.make(n, len(out.items)*itemBytes)
+}
+
+// members lists an array's items or an object's values.
+func members(v Value) ([]Value, bool) {
+	switch v := v.(type) {
+	case Array:
+		return v.Items(), true
+	case Object:
+		pairs := v.Pairs()
+		out := make([]Value, len(pairs))
+		for i, p := range pairs {
+			out[i] = p.Value
+		}
+		return out, true
+	default:
+		return nil, false
+	}
 }

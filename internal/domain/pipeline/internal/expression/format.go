@@ -1,146 +1,151 @@
 package expression
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// format fills {0}, {1:yyyyMMdd} and so on; {{ and }} are single braces.
+// formatPart is literal text or, with arg from 0, an argument.
+type formatPart struct {
+	text string // or the date specifiers of an argument
+	arg  int
+}
+
+// format fills {0}, {1:yyyyMMdd} and so on; {{ and }} are single braces. The
+// whole pattern is read before any argument is computed, each of them once.
 func format(c *call) (Value, error) {
 	pattern, err := c.text(0)
 	if err != nil {
 		return nil, err
 	}
+	var room [8]formatPart
+	parts, err := formatParts(c, pattern, room[:0])
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) == 1 && parts[0].arg < 0 {
+		return parts[0].text, nil
+	}
+	known := make([]*formatArg, c.count()-1)
 	var b strings.Builder
-	for i := 0; i < len(pattern); i++ {
-		switch {
-		case strings.HasPrefix(pattern[i:], "{{"), strings.HasPrefix(pattern[i:], "}}"):
-			b.WriteByte(pattern[i])
-			i++
-		case pattern[i] == '{':
-			end := strings.IndexByte(pattern[i:], '}')
-			if end < 0 {
-				return nil, c.fail("the format `%s` has a { without its }", pattern)
+	for _, part := range parts {
+		if part.arg < 0 {
+			b.WriteString(part.text)
+		} else {
+			if known[part.arg] == nil {
+				if known[part.arg], err = argOf(c, part.arg); err != nil {
+					return nil, err
+				}
 			}
-			text, err := formatItem(c, pattern[i+1:i+end])
+			text, err := known[part.arg].print(c, part.text)
 			if err != nil {
 				return nil, err
 			}
 			b.WriteString(text)
-			i += end
-		case pattern[i] == '}':
-			return nil, c.fail("the format `%s` has a } without its {", pattern)
-		default:
-			b.WriteByte(pattern[i])
 		}
 		if b.Len() > maxResult {
-			return nil, tooLarge()
+			break
 		}
 	}
-	return b.String(), nil
+	return c.made(b.String())
 }
 
-func formatItem(c *call, item string) (string, error) {
-	number, spec, hasSpec := strings.Cut(item, ":")
-	index, err := strconv.ParseUint(strings.TrimSpace(number), 10, 8)
+type formatArg struct {
+	value Value
+	text  string
+}
+
+func argOf(c *call, i int) (*formatArg, error) {
+	v, err := c.arg(i + 1)
 	if err != nil {
-		return "", c.fail("`{%s}` is not an argument of format", item)
+		return nil, err
 	}
-	if int(index)+1 >= c.count() {
-		return "", c.fail("the format names {%d}, but has %s", index, countText(c.count()-1, c.count()-1))
+	text, ok := ToString(v)
+	if !ok {
+		e := castError(c.node.args[i+1], v, "String")
+		e.Expected = "a string"
+		return nil, e
 	}
-	v, err := c.arg(int(index) + 1)
-	if err != nil {
-		return "", err
-	}
-	if hasSpec && spec != "" {
-		t, ok := v.(time.Time)
-		if !ok {
-			return "", c.fail("`{%s}`: only a date takes a format", item)
-		}
-		text, err := FormatDate(t, spec, true)
-		if err != nil {
-			return "", c.fail("`{%s}`: %s", item, err)
-		}
-		return text, nil
-	}
-	return c.text(int(index) + 1)
+	return &formatArg{v, text}, nil
 }
 
-// dateParts are the specifiers by their letter run, longest first per letter.
-var dateParts = map[string]func(t time.Time) string{
-	"yyyy": func(t time.Time) string { return fmt.Sprintf("%04d", t.Year()) },
-	"yyy":  func(t time.Time) string { return fmt.Sprintf("%03d", t.Year()) },
-	"yy":   func(t time.Time) string { return fmt.Sprintf("%02d", t.Year()%100) },
-	"y":    func(t time.Time) string { return strconv.Itoa(t.Year() % 100) },
-	"MMMM": func(t time.Time) string { return t.Month().String() },
-	"MMM":  func(t time.Time) string { return t.Format("Jan") },
-	"MM":   func(t time.Time) string { return t.Format("01") },
-	"M":    func(t time.Time) string { return t.Format("1") },
-	"dddd": func(t time.Time) string { return t.Weekday().String() },
-	"ddd":  func(t time.Time) string { return t.Format("Mon") },
-	"dd":   func(t time.Time) string { return t.Format("02") },
-	"d":    func(t time.Time) string { return t.Format("2") },
-	"HH":   func(t time.Time) string { return t.Format("15") },
-	"H":    func(t time.Time) string { return strconv.Itoa(t.Hour()) },
-	"hh":   func(t time.Time) string { return t.Format("03") },
-	"h":    func(t time.Time) string { return t.Format("3") },
-	"mm":   func(t time.Time) string { return t.Format("04") },
-	"m":    func(t time.Time) string { return t.Format("4") },
-	"ss":   func(t time.Time) string { return t.Format("05") },
-	"s":    func(t time.Time) string { return t.Format("5") },
-	"tt":   func(t time.Time) string { return t.Format("PM") },
-	"t":    func(t time.Time) string { return t.Format("PM")[:1] },
-	"zzz":  func(t time.Time) string { return t.Format("-07:00") },
-	"zz":   func(t time.Time) string { return t.Format("-07") },
-	"z": func(t time.Time) string {
-		return strings.Replace(strings.Replace(t.Format("-07"), "+0", "+", 1), "-0", "-", 1)
-	},
-	"K": func(t time.Time) string { return t.Format("Z07:00") },
+func (a *formatArg) print(c *call, spec string) (string, error) {
+	if spec == "" {
+		return a.text, nil
+	}
+	if t, isTime := a.value.(time.Time); isTime {
+		if text, ok := formatDate(t, spec); ok {
+			return text, nil
+		}
+	}
+	return "", c.fail("The format specifiers '%s' are not valid for objects of type '%s'", spec, kindName(a.value))
 }
 
-// FormatDate prints a date by the service's custom specifiers. strict refuses
-// literal characters other than a space, unless a backslash stands before them.
-func FormatDate(t time.Time, spec string, strict bool) (string, error) {
-	var b strings.Builder
-	for i := 0; i < len(spec); {
-		c := spec[i]
-		run := 1
-		for i+run < len(spec) && spec[i+run] == c {
-			run++
+func formatParts(c *call, pattern string, parts []formatPart) ([]formatPart, error) {
+	invalid := func() error { return c.fail("The following format string is invalid: %s", pattern) }
+	literal := func(text string) {
+		if text != "" {
+			parts = append(parts, formatPart{text, -1})
 		}
+	}
+	for at := 0; at < len(pattern); {
+		brace := strings.IndexAny(pattern[at:], "{}")
+		if brace < 0 {
+			literal(pattern[at:])
+			break
+		}
+		brace += at
 		switch {
-		case c == '\\':
-			if i+1 >= len(spec) {
-				return "", fmt.Errorf("the date format ends with a backslash")
-			}
-			b.WriteByte(spec[i+1])
-			i += 2
-			continue
-		case !strict && (c == '\'' || c == '"'):
-			end := strings.IndexByte(spec[i+1:], c)
-			if end < 0 {
-				return "", fmt.Errorf("the date format has an open quote")
-			}
-			b.WriteString(spec[i+1 : i+1+end])
-			i += end + 2
-			continue
-		case c == 'f' && run <= 7:
-			b.WriteString(fmt.Sprintf("%07d", t.Nanosecond()/100)[:run])
-		case dateParts[spec[i:i+run]] != nil:
-			b.WriteString(dateParts[spec[i:i+run]](t))
-		case c == ' ' || !strict && !isNameStart(c):
-			b.WriteString(spec[i : i+run])
-		case !strict && dateParts[string(c)] == nil && c != 'f':
-			b.WriteString(spec[i : i+run])
-		case c == 'y' || c == 'd' || c == 'M' || c == 'H' || c == 'h' || c == 'm' || c == 's':
-			return "", fmt.Errorf("the date format has no specifier %s", spec[i:i+run])
+		case brace+1 < len(pattern) && pattern[brace+1] == pattern[brace]:
+			literal(pattern[at : brace+1])
+			at = brace + 2
+		case pattern[brace] == '}':
+			return nil, invalid()
 		default:
-			return "", fmt.Errorf("`%c` in a date format needs a backslash before it", c)
+			part, end, ok := formatItem(pattern, brace+1)
+			if !ok {
+				return nil, invalid()
+			}
+			if part.arg+1 >= c.count() {
+				return nil, c.fail("The following format string references more arguments than were supplied: %s", pattern)
+			}
+			literal(pattern[at:brace])
+			parts = append(parts, part)
+			at = end
 		}
-		i += run
 	}
-	return b.String(), nil
+	return parts, nil
+}
+
+// formatItem reads what is between braces: digits and perhaps : with specifiers,
+// in which }} is one brace.
+func formatItem(pattern string, at int) (part formatPart, end int, ok bool) {
+	digits := at
+	for at < len(pattern) && isDigit(pattern[at]) {
+		at++
+	}
+	index, err := strconv.ParseUint(pattern[digits:at], 10, 8)
+	if err != nil || at == len(pattern) {
+		return part, 0, false
+	}
+	part.arg = int(index)
+	if pattern[at] == '}' {
+		return part, at + 1, true
+	}
+	if pattern[at] != ':' {
+		return part, 0, false
+	}
+	var spec strings.Builder
+	for at++; at < len(pattern); at++ {
+		if pattern[at] == '}' {
+			if at+1 == len(pattern) || pattern[at+1] != '}' {
+				part.text = spec.String()
+				return part, at + 1, true
+			}
+			at++
+		}
+		spec.WriteByte(pattern[at])
+	}
+	return part, 0, false
 }

@@ -1,79 +1,158 @@
 package expression
 
 import (
-	"encoding/json"
+	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// JSON prints a value as indented JSON. Text stays text.
+// maxJSONDepth is how deep a value may be nested to be printed.
+const maxJSONDepth = 1000
+
+// JSON prints a value as indented JSON. Text stays text, unless it is a member
+// of a Plain collection that says it was written like a number or boolean.
 func JSON(v Value) string {
-	var b strings.Builder
-	writeJSON(&b, v, "\n", 0)
-	return b.String()
+	text, _ := toJSON(v, math.MaxInt)
+	return text
 }
 
-func writeJSON(b *strings.Builder, v Value, newline string, depth int) {
-	if depth > 200 || b.Len() > maxResult {
-		b.WriteString("null")
-		return
+func convertToJSON(c *call) (Value, error) {
+	v, err := c.arg(0)
+	if err != nil {
+		return nil, err
 	}
-	inner := newline + "  "
+	text, ok := toJSON(v, maxResult)
+	if !ok {
+		return nil, c.eval.make(c.node, maxResult+1)
+	}
+	return c.made(text)
+}
+
+func toJSON(v Value, limit int) (string, bool) {
+	w := &jsonWriter{limit: limit}
+	ok := w.write(v, 0)
+	return w.b.String(), ok
+}
+
+type jsonWriter struct {
+	b     strings.Builder
+	limit int
+}
+
+func (w *jsonWriter) write(v Value, depth int) bool {
+	if depth > maxJSONDepth || w.b.Len() > w.limit {
+		return false
+	}
 	switch v := v.(type) {
 	case nil:
-		b.WriteString("null")
+		w.b.WriteString("null")
 	case bool:
-		if v {
-			b.WriteString("true")
-		} else {
-			b.WriteString("false")
-		}
+		w.b.WriteString(literalText(v))
 	case Number:
-		b.WriteString(v.String())
+		w.b.WriteString(v.String())
 	case time.Time:
-		quoteJSON(b, v.Format(time.RFC3339Nano))
+		w.quote(v.Format("2006-01-02T15:04:05.9999999-07:00"))
 	case Array:
 		items := v.Items()
-		b.WriteString("[")
-		for i, item := range items {
-			if i > 0 {
-				b.WriteString(",")
-			}
-			b.WriteString(inner)
-			writeJSON(b, item, inner, depth+1)
-		}
-		if len(items) > 0 {
-			b.WriteString(newline)
-		}
-		b.WriteString("]")
+		return w.members('[', ']', len(items), depth, func(i int) bool { return w.member(v, i, items[i], depth) })
 	case Object:
 		pairs := v.Pairs()
-		b.WriteString("{")
-		for i, p := range pairs {
-			if i > 0 {
-				b.WriteString(",")
-			}
-			b.WriteString(inner)
-			quoteJSON(b, p.Key)
-			b.WriteString(": ")
-			writeJSON(b, p.Value, inner, depth+1)
-		}
-		if len(pairs) > 0 {
-			b.WriteString(newline)
-		}
-		b.WriteString("}")
+		return w.members('{', '}', len(pairs), depth, func(i int) bool {
+			w.quote(pairs[i].Key)
+			w.b.WriteString(": ")
+			return w.member(v, i, pairs[i].Value, depth)
+		})
 	default:
 		s, _ := ToString(v)
-		quoteJSON(b, s)
+		w.quote(s)
+	}
+	return true
+}
+
+func (w *jsonWriter) members(open, closing byte, count, depth int, member func(i int) bool) bool {
+	w.b.WriteByte(open)
+	for i := range count {
+		if i > 0 {
+			w.b.WriteByte(',')
+		}
+		w.newline(depth + 1)
+		if !member(i) {
+			return false
+		}
+	}
+	if count > 0 {
+		w.newline(depth)
+	}
+	w.b.WriteByte(closing)
+	return true
+}
+
+func (w *jsonWriter) newline(depth int) {
+	w.b.WriteByte('\n')
+	for range depth {
+		w.b.WriteString("  ")
 	}
 }
 
-func quoteJSON(b *strings.Builder, s string) {
-	var out strings.Builder
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if encoder.Encode(s) != nil { // text always encodes
-		return
+func (w *jsonWriter) member(parent Value, i int, v Value, depth int) bool {
+	if text, isText := v.(string); isText {
+		if plain, ok := parent.(Plain); ok && plain.Plain(i) {
+			if bare, ok := bareJSON(text); ok {
+				w.b.WriteString(bare)
+				return true
+			}
+		}
 	}
-	b.WriteString(strings.TrimSuffix(out.String(), "\n"))
+	return w.write(v, depth+1)
+}
+
+// bareJSON is the JSON of a plain text that is a boolean or a number.
+func bareJSON(text string) (string, bool) {
+	if EqualFold(text, "true") || EqualFold(text, "false") {
+		return strings.ToLower(text), true
+	}
+	digits := strings.TrimPrefix(text, "-")
+	whole, fraction, point := strings.Cut(digits, ".")
+	if !allDigits(whole) || point && !allDigits(fraction) || len(whole) > 1 && whole[0] == '0' {
+		return "", false
+	}
+	return text, true
+}
+
+func allDigits(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// escapes are the short ones of JSON.
+var escapes = map[rune]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
+
+func (w *jsonWriter) quote(s string) {
+	w.b.WriteByte('"')
+	start := 0
+	for i, r := range s {
+		if r >= ' ' && r != '"' && r != '\\' && r != 0x85 && r != 0x2028 && r != 0x2029 && r != utf8.RuneError {
+			continue
+		}
+		w.b.WriteString(s[start:i])
+		_, size := utf8.DecodeRuneInString(s[i:])
+		start = i + size
+		if short, ok := escapes[r]; ok {
+			w.b.WriteString(short)
+		} else if r == utf8.RuneError {
+			w.b.WriteRune(r) // also for bytes that are no character
+		} else {
+			w.b.WriteString(`\u`)
+			for shift := 12; shift >= 0; shift -= 4 {
+				w.b.WriteByte("0123456789abcdef"[r>>shift&0xf])
+			}
+		}
+	}
+	w.b.WriteString(s[start:])
+	w.b.WriteByte('"')
 }

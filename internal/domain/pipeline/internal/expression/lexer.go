@@ -1,166 +1,177 @@
 package expression
 
 import (
-	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// Error is a mistake in an expression. Offset and Length are bytes of its text.
-type Error struct {
-	Code     string
-	Message  string
-	Offset   int
-	Length   int
-	Expected string
-	Found    string
-	Do       string
-}
-
-// Error returns the message.
-func (e *Error) Error() string {
-	if e.Do != "" {
-		return e.Message + " (" + e.Do + ")"
-	}
-	return e.Message
-}
-
-func syntaxError(offset, length int, format string, args ...any) *Error {
-	return &Error{Code: "expression-syntax", Message: fmt.Sprintf(format, args...), Offset: offset, Length: max(1, length)}
-}
-
-type tokenKind int
+type tokenKind uint8
 
 const (
-	tokenEnd tokenKind = iota
-	tokenName
-	tokenLiteral
-	tokenOpen     // (
-	tokenClose    // )
-	tokenIndex    // [
-	tokenIndexEnd // ]
+	tokenNone tokenKind = iota // before the first and after the last
+	tokenOpen                  // (
+	tokenClose
+	tokenIndex // [
+	tokenIndexEnd
 	tokenComma
 	tokenDot
 	tokenStar
+	tokenLiteral  // number, version, string, boolean
+	tokenName     // a context or function
+	tokenProperty // a name after a point
+	tokenWrong    // nothing of the language
 )
 
 type token struct {
 	kind   tokenKind
+	offset int
 	text   string
 	value  Value
-	offset int
 }
 
+// lexer cuts a text into tokens. Where a token ends does not depend on whether
+// it makes sense, so a mistake is named as a whole.
 type lexer struct {
 	text string
 	at   int
+	last tokenKind
 }
 
-var punctuation = map[byte]tokenKind{
+var punctuation = [utf8.RuneSelf]tokenKind{
 	'(': tokenOpen, ')': tokenClose, '[': tokenIndex, ']': tokenIndexEnd, ',': tokenComma, '*': tokenStar,
 }
 
-// operators maps what people try from other languages to the function for it.
-var operators = []struct{ text, function string }{
-	{"==", "eq(a, b)"}, {"!=", "ne(a, b)"}, {"<=", "le(a, b)"}, {">=", "ge(a, b)"}, {"&&", "and(a, b)"}, {"||", "or(a, b)"},
-	{"!", "not(a)"}, {"<", "lt(a, b)"}, {">", "gt(a, b)"}, {"=", "eq(a, b)"}, {"&", "and(a, b)"}, {"|", "or(a, b)"}, {"+", "format('{0}{1}', a, b)"},
-}
-
-// next returns the next token. afterValue says that a value came before, so a
-// point is an access and not the start of a number.
-func (l *lexer) next(afterValue bool) (token, *Error) {
-	for l.at < len(l.text) && strings.IndexByte(" \t\r\n", l.text[l.at]) >= 0 {
-		l.at++
-	}
+// next returns the next token; its kind is tokenNone at the end.
+func (l *lexer) next() token {
+	l.skipSpace()
 	start := l.at
 	if start == len(l.text) {
-		return token{kind: tokenEnd, offset: start}, nil
+		return token{offset: start}
 	}
-	c := l.text[start]
-	if kind, ok := punctuation[c]; ok {
+	tok := token{offset: start}
+	switch c := l.text[start]; {
+	case c < utf8.RuneSelf && punctuation[c] != tokenNone:
+		tok.kind = punctuation[c]
 		l.at++
-		return token{kind, l.text[start:l.at], nil, start}, nil
-	}
-	switch {
 	case c == '\'':
-		return l.str()
-	case c == '"':
-		e := syntaxError(start, 1, "a string is written in single quotes")
-		e.Do = "write '…'"
-		return token{}, e
-	case c == '.' && afterValue:
+		tok.kind, tok.value = l.str()
+	case c == '.' && !l.numberMayStart():
+		tok.kind = tokenDot
 		l.at++
-		return token{tokenDot, ".", nil, start}, nil
 	case c == '.' || c == '-' || isDigit(c):
-		return l.number()
-	case isNameStart(c):
-		return l.name(), nil
+		tok.kind, tok.value = l.number()
+	default:
+		tok.kind, tok.value = l.word()
 	}
-	for _, op := range operators {
-		if strings.HasPrefix(l.text[start:], op.text) {
-			e := syntaxError(start, len(op.text), "the language has no operator `%s`", op.text)
-			e.Do = "write " + op.function
-			return token{}, e
-		}
-	}
-	r, size := utf8.DecodeRuneInString(l.text[start:])
-	return token{}, syntaxError(start, size, "unexpected character %q", r)
+	tok.text = l.text[start:l.at]
+	l.last = tok.kind
+	return tok
 }
 
-func (l *lexer) str() (token, *Error) {
-	start := l.at
-	var b strings.Builder
-	for i := start + 1; i < len(l.text); i++ {
-		if l.text[i] != '\'' {
-			b.WriteByte(l.text[i])
-			continue
+func (l *lexer) skipSpace() {
+	for l.at < len(l.text) {
+		r, size := utf8.DecodeRuneInString(l.text[l.at:])
+		if !unicode.IsSpace(r) {
+			return
 		}
-		if i+1 < len(l.text) && l.text[i+1] == '\'' {
-			b.WriteByte('\'')
-			i++
-			continue
-		}
-		l.at = i + 1
-		return token{tokenLiteral, l.text[start:l.at], b.String(), start}, nil
+		l.at += size
 	}
-	e := syntaxError(start, len(l.text)-start, "the string is not closed")
-	e.Do = "end it with ' (a quote inside is written '')"
-	return token{}, e
 }
 
-func (l *lexer) number() (token, *Error) {
-	start := l.at
-	end := start + 1
-	for end < len(l.text) && (isDigit(l.text[end]) || l.text[end] == '.' || isNameStart(l.text[end])) {
-		end++
+// numberMayStart tells the point of .5 from that of an access.
+func (l *lexer) numberMayStart() bool {
+	switch l.last {
+	case tokenNone, tokenComma, tokenIndex, tokenOpen:
+		return true
+	default:
+		return false
 	}
-	text := l.text[start:end]
+}
+
+// toEnd moves behind a number or word: to white space or punctuation.
+func (l *lexer) toEnd(points bool) string {
+	start := l.at
+	for l.at++; l.at < len(l.text); {
+		c := l.text[l.at]
+		if c < utf8.RuneSelf {
+			if c == '.' && !points || c != '*' && punctuation[c] != tokenNone || strings.IndexByte(asciiSpace, c) >= 0 {
+				break
+			}
+			l.at++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(l.text[l.at:])
+		if unicode.IsSpace(r) {
+			break
+		}
+		l.at += size
+	}
+	return l.text[start:l.at]
+}
+
+func (l *lexer) number() (tokenKind, Value) {
+	text := l.toEnd(true)
 	if strings.Count(text, ".") >= 2 {
 		if v, ok := ParseVersion(text); ok {
-			l.at = end
-			return token{tokenLiteral, text, v, start}, nil
+			return tokenLiteral, v
 		}
-	} else if n, ok := ParseNumber(text); ok && strings.ContainsAny(text, "0123456789") {
-		l.at = end
-		return token{tokenLiteral, text, n, start}, nil
+	} else if n, ok := parseDecimal(text, false); ok {
+		return tokenLiteral, n
 	}
-	e := syntaxError(start, end-start, "`%s` is not a number", text)
-	if text[0] == '-' {
-		e.Do = "a hyphen is not part of a name: write x['my-name'] instead of x.my-name"
-	}
-	return token{}, e
+	return tokenWrong, nil
 }
 
-func (l *lexer) name() token {
-	start := l.at
-	for l.at < len(l.text) && (isNameStart(l.text[l.at]) || isDigit(l.text[l.at])) {
-		l.at++
+func (l *lexer) word() (tokenKind, Value) {
+	text := l.toEnd(false)
+	switch {
+	case !isName(text):
+		return tokenWrong, nil
+	case l.last == tokenDot:
+		return tokenProperty, nil
+	case len(text) == 4 && equalASCII(text, "true"):
+		return tokenLiteral, true
+	case len(text) == 5 && equalASCII(text, "false"):
+		return tokenLiteral, false
+	default:
+		return tokenName, nil
 	}
-	return token{tokenName, l.text[start:l.at], nil, start}
+}
+
+// str reads a text in quotes; a doubled quote inside is one.
+func (l *lexer) str() (tokenKind, Value) {
+	start := l.at + 1
+	doubled := false
+	for l.at = start; l.at < len(l.text); l.at++ {
+		if l.text[l.at] != '\'' {
+			continue
+		}
+		if l.at+1 < len(l.text) && l.text[l.at+1] == '\'' {
+			doubled = true
+			l.at++
+			continue
+		}
+		text := l.text[start:l.at]
+		l.at++
+		if doubled {
+			text = strings.ReplaceAll(text, "''", "'")
+		}
+		return tokenLiteral, text
+	}
+	return tokenWrong, nil
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 func isNameStart(c byte) bool {
 	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+func isName(text string) bool {
+	for i := range len(text) {
+		if !isNameStart(text[i]) && (i == 0 || !isDigit(text[i])) {
+			return false
+		}
+	}
+	return text != ""
 }

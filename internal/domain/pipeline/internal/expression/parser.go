@@ -1,26 +1,33 @@
 package expression
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // Bounds of one expression, as on the service.
 const (
-	MaxLength = 21000
-	MaxDepth  = 50
+	MaxLength = 21000 // UTF-16 units
+	MaxDepth  = 50    // calls and indexes that are open at the same time
 )
 
 // Node is a parsed expression.
 type Node struct {
 	op       op
-	name     string // of a name or call
-	value    Value  // of a literal
-	target   *Node  // of an index or wildcard
+	property bool // .name rather than ['name']
+	name     string
+	key      string   // the name in lower case
+	function *builtin // of a call, unless the caller's environment has it
+	value    Value    // of a literal
+	target   *Node    // of an index or wildcard
 	args     []*Node
 	offset   int
 	length   int
-	property bool // .name rather than ['name']
+	end      int    // of a call: where its ) is
+	source   string // of the root: the whole text
 }
 
-type op int
+type op uint8
 
 const (
 	opLiteral op = iota
@@ -30,171 +37,331 @@ const (
 	opWildcard
 )
 
-type parser struct {
-	lex   lexer
-	tok   token
-	depth int
-}
+// Parse reads one expression without knowing which contexts and functions of
+// its caller there will be; Check looks at them.
+func Parse(text string) (*Node, error) { return parse(text, nil) }
 
-// Parse reads one expression.
-func Parse(text string) (*Node, error) {
-	if len(text) > MaxLength {
-		return nil, &Error{Code: "expression-length", Message: "the expression is too long", Expected: "at most 21000 characters", Length: 1}
-	}
-	if strings.TrimSpace(text) == "" {
-		return nil, syntaxError(0, 1, "an expression is expected")
-	}
-	p := &parser{lex: lexer{text: text}}
-	if err := p.advance(false); err != nil {
-		return nil, err
-	}
-	n, err := p.value()
-	if err != nil {
-		return nil, err
-	}
-	if p.tok.kind != tokenEnd {
-		return nil, p.unexpected("the end of the expression")
-	}
-	return n, nil
-}
+// ParseIn reads one expression and checks its names against env, and reports
+// whichever mistake comes first in the text.
+func ParseIn(text string, env Env) (*Node, error) { return parse(text, &env) }
 
-func (p *parser) advance(afterValue bool) *Error {
-	tok, err := p.lex.next(afterValue)
-	p.tok = tok
-	return err
-}
-
-func (p *parser) unexpected(want string) *Error {
-	e := syntaxError(p.tok.offset, len(p.tok.text), "unexpected `%s`", p.tok.text)
-	if p.tok.kind == tokenEnd {
-		e = syntaxError(max(0, p.tok.offset-1), 1, "the expression ends too early")
-	}
-	e.Expected = want
-	return e
-}
-
-// value parses a primary value and the accesses that follow it.
-func (p *parser) value() (*Node, *Error) {
-	if p.depth++; p.depth > MaxDepth {
-		return nil, &Error{Code: "expression-depth", Message: "the expression is nested too deeply", Expected: "at most 50 levels", Offset: p.tok.offset, Length: 1}
-	}
-	defer func() { p.depth-- }()
-	n, err := p.primary()
-	if err != nil {
-		return nil, err
-	}
-	for levels := 0; ; levels++ {
-		if levels > MaxDepth {
-			return nil, &Error{Code: "expression-depth", Message: "the expression has too many accesses", Expected: "at most 50", Offset: p.tok.offset, Length: 1}
-		}
-		switch p.tok.kind {
-		case tokenDot:
-			n, err = p.property(n)
-		case tokenIndex:
-			n, err = p.index(n)
-		default:
-			return n, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (p *parser) primary() (*Node, *Error) {
-	tok := p.tok
-	switch tok.kind {
-	case tokenLiteral:
-		return &Node{op: opLiteral, value: tok.value, offset: tok.offset, length: len(tok.text)}, p.advance(true)
-	case tokenName:
-		if err := p.advance(true); err != nil {
-			return nil, err
-		}
-		if p.tok.kind == tokenOpen {
-			return p.call(tok)
-		}
-		n := &Node{op: opName, name: tok.text, offset: tok.offset, length: len(tok.text)}
-		switch strings.ToLower(tok.text) {
-		case "true":
-			n.op, n.value = opLiteral, true
-		case "false":
-			n.op, n.value = opLiteral, false
-		}
-		return n, nil
-	case tokenOpen:
-		e := syntaxError(tok.offset, 1, "parentheses only hold the arguments of a function")
-		e.Do = "write and(…), or(…) or not(…)"
-		return nil, e
-	default:
-		return nil, p.unexpected("a value, a name or a function")
-	}
-}
-
-func (p *parser) call(name token) (*Node, *Error) {
-	n := &Node{op: opCall, name: name.text, offset: name.offset, length: len(name.text)}
-	if err := p.advance(false); err != nil {
-		return nil, err
-	}
-	if p.tok.kind == tokenClose {
-		return n, p.advance(true)
+func parse(text string, env *Env) (*Node, error) {
+	p := &parser{lexer: lexer{text: text}, env: env}
+	if len(text) > MaxLength && utf16Length(text) > MaxLength {
+		return nil, &Error{Code: "expression-length", Message: "Exceeded max expression length 21000", Expected: "at most 21000 characters", Length: 1}
 	}
 	for {
-		arg, err := p.value()
-		if err != nil {
+		p.last, p.token = p.token, p.lexer.next()
+		if p.token.kind == tokenNone {
+			break
+		}
+		if err := p.take(); err != nil {
 			return nil, err
 		}
-		n.args = append(n.args, arg)
-		switch p.tok.kind {
-		case tokenComma:
-			if err := p.advance(false); err != nil {
-				return nil, err
-			}
-		case tokenClose:
-			return n, p.advance(true)
-		default:
-			return nil, p.unexpected("`,` or `)`")
+		if len(p.open) >= MaxDepth {
+			return nil, &Error{Code: "expression-depth", Message: "Exceeded max expression depth 50", Expected: "fewer than 50 calls and indexes inside each other", Offset: p.token.offset, Length: 1}
 		}
 	}
+	switch n := len(p.open); {
+	case n > 0 && p.open[n-1].node.op == opCall:
+		return nil, p.unclosed("Unclosed function", p.open[n-1].token, "`)`")
+	case n > 0:
+		return nil, p.unclosed("Unclosed indexer", p.open[n-1].token, "`]`")
+	case p.root == nil:
+		return nil, &Error{Code: "expression-syntax", Message: "An expression was expected", Length: 1}
+	}
+	p.root.source = text
+	return p.root, nil
 }
 
-func (p *parser) property(target *Node) (*Node, *Error) {
-	if err := p.advance(false); err != nil {
-		return nil, err
+// parser builds the tree token by token. A token is wrong by what came before
+// it, never by what follows, so the first mistake is the one that is named.
+type parser struct {
+	lexer       lexer
+	env         *Env
+	token, last token
+	root        *Node
+	open        []container
+	nodes       []Node // the next ones to hand out
+}
+
+// container is a call or an index that waits for its end.
+type container struct {
+	node  *Node
+	token token
+}
+
+// node makes nodes by the handful: most expressions have several.
+func (p *parser) node(n Node) *Node {
+	if len(p.nodes) == 0 {
+		p.nodes = make([]Node, 4)
 	}
-	tok := p.tok
-	switch tok.kind {
+	out := &p.nodes[0]
+	p.nodes = p.nodes[1:]
+	*out = n
+	return out
+}
+
+func (p *parser) take() *Error {
+	switch p.token.kind {
+	case tokenOpen, tokenProperty:
+		return p.unexpected()
+	case tokenClose:
+		return p.closeCall()
+	case tokenIndex:
+		return p.index()
+	case tokenIndexEnd:
+		return p.closeIndex()
+	case tokenComma:
+		return p.comma()
+	case tokenDot:
+		return p.property()
 	case tokenStar:
-		return &Node{op: opWildcard, target: target, offset: tok.offset, length: 1}, p.advance(true)
+		return p.star()
+	case tokenLiteral:
+		return p.leaf(Node{op: opLiteral, value: p.token.value, offset: p.token.offset, length: len(p.token.text)})
 	case tokenName:
-		key := &Node{op: opLiteral, value: tok.text, offset: tok.offset, length: len(tok.text)}
-		n := &Node{op: opIndex, target: target, args: []*Node{key}, offset: tok.offset, length: len(tok.text), property: true}
-		return n, p.advance(true)
+		return p.word()
 	default:
-		return nil, p.unexpected("a name or `*`")
+		return p.unrecognized()
 	}
 }
 
-func (p *parser) index(target *Node) (*Node, *Error) {
-	open := p.tok
-	if err := p.advance(false); err != nil {
-		return nil, err
+// valueMayFollow: a value begins the text, a call, an index or an argument.
+func (p *parser) valueMayFollow() bool {
+	switch p.last.kind {
+	case tokenNone, tokenOpen, tokenIndex, tokenComma:
+		return true
+	default:
+		return false
 	}
-	n := &Node{op: opIndex, target: target, offset: open.offset, length: 1}
-	if p.tok.kind == tokenStar {
-		n.op = opWildcard
-		if err := p.advance(true); err != nil {
-			return nil, err
-		}
-	} else {
-		key, err := p.value()
-		if err != nil {
-			return nil, err
-		}
-		n.args = []*Node{key}
-		n.offset, n.length = key.offset, key.length
-	}
-	if p.tok.kind != tokenIndexEnd {
-		return nil, p.unexpected("`]`")
-	}
-	return n, p.advance(true)
 }
+
+// accessMayFollow: only names, calls and accesses can be looked into.
+func (p *parser) accessMayFollow() bool {
+	switch p.last.kind {
+	case tokenClose, tokenIndexEnd, tokenProperty, tokenName:
+		return true
+	case tokenStar: // but nothing stands between the * of [*] and its end
+		top := p.top()
+		return top == nil || top.op != opWildcard
+	default:
+		return false
+	}
+}
+
+func (p *parser) leaf(n Node) *Error {
+	if !p.valueMayFollow() {
+		return p.unexpected()
+	}
+	p.add(p.node(n))
+	return nil
+}
+
+func (p *parser) add(n *Node) {
+	if len(p.open) == 0 {
+		p.root = n
+		return
+	}
+	top := p.open[len(p.open)-1].node
+	top.args = append(top.args, n)
+}
+
+// wrap puts an access around the value before it.
+func (p *parser) wrap(n Node) *Node {
+	at := &p.root
+	if len(p.open) > 0 {
+		args := p.open[len(p.open)-1].node.args
+		at = &args[len(args)-1]
+	}
+	n.target = *at
+	*at = p.node(n)
+	return *at
+}
+
+func (p *parser) word() *Error {
+	name := p.token
+	n := Node{name: name.text, key: strings.ToLower(name.text), offset: name.offset, length: len(name.text)}
+	n.function = builtins[n.key]
+	_, isFunction := p.extra(n.key)
+	_, isContext := p.context(n.key)
+	known := n.function != nil || isFunction || isContext
+	if p.env != nil && !known {
+		return p.placed(unknown(&n, *p.env, p.followedByOpen()), "Unrecognized value", name)
+	}
+	if n.function == nil && isContext || !known && !p.followedByOpen() {
+		n.op = opName
+		return p.leaf(n)
+	}
+	n.op = opCall
+	if !p.valueMayFollow() {
+		return p.unexpected()
+	}
+	if p.last, p.token = p.token, p.lexer.next(); p.token.kind != tokenOpen {
+		e := &Error{Code: "expression-syntax", Offset: name.offset, Length: len(name.text), Expected: "`(`", Do: "write " + spelling(n.key) + "(…)"}
+		return p.placed(e, "Expected '(' to follow a function", name)
+	}
+	call := p.node(n)
+	p.add(call)
+	p.open = append(p.open, container{call, name})
+	return nil
+}
+
+func (p *parser) followedByOpen() bool {
+	ahead := p.lexer
+	return ahead.next().kind == tokenOpen
+}
+
+func (p *parser) extra(key string) (Function, bool) {
+	if p.env == nil {
+		return Function{}, false
+	}
+	f, ok := p.env.Functions[key]
+	return f, ok
+}
+
+func (p *parser) context(key string) (Value, bool) {
+	if p.env == nil {
+		return nil, false
+	}
+	v, ok := p.env.Contexts[key]
+	return v, ok
+}
+
+func (p *parser) index() *Error {
+	if !p.accessMayFollow() {
+		return p.unexpected()
+	}
+	n := p.wrap(Node{op: opIndex, offset: p.token.offset, length: 1})
+	p.open = append(p.open, container{n, p.token})
+	return nil
+}
+
+func (p *parser) closeIndex() *Error {
+	top := p.top()
+	if top == nil || top.op == opCall || top.op == opIndex && len(top.args) != 1 {
+		return p.unexpected()
+	}
+	if top.op == opIndex {
+		top.offset, top.length = top.args[0].offset, top.args[0].length
+	}
+	p.open = p.open[:len(p.open)-1]
+	return nil
+}
+
+// star is the wildcard of [*]; that of .* is read with its point.
+func (p *parser) star() *Error {
+	if p.last.kind != tokenIndex {
+		return p.unexpected()
+	}
+	top := p.top()
+	top.op, top.offset, top.length = opWildcard, p.token.offset, 1
+	return nil
+}
+
+func (p *parser) property() *Error {
+	if !p.accessMayFollow() {
+		return p.unexpected()
+	}
+	point := p.token
+	p.last, p.token = point, p.lexer.next()
+	n := Node{op: opIndex, property: true, offset: p.token.offset, length: len(p.token.text)}
+	switch p.token.kind {
+	case tokenNone:
+		e := &Error{Code: "expression-syntax", Offset: point.offset, Length: 1, Expected: "a name or `*`"}
+		return p.placed(e, "Expected a property name to follow the dereference operator '.'", point)
+	case tokenProperty:
+		key := p.node(Node{op: opLiteral, value: p.token.text, offset: n.offset, length: n.length})
+		n.args = []*Node{key}
+		p.wrap(n)
+	case tokenStar:
+		n.op = opWildcard
+		p.wrap(n)
+	default:
+		return p.unexpected()
+	}
+	return nil
+}
+
+func (p *parser) top() *Node {
+	if len(p.open) == 0 {
+		return nil
+	}
+	return p.open[len(p.open)-1].node
+}
+
+func (p *parser) comma() *Error {
+	top := p.top()
+	if top == nil || top.op != opCall || len(top.args) == 0 || p.last.kind == tokenComma {
+		return p.unexpected()
+	}
+	if _, most := p.counts(top); len(top.args) >= most {
+		return p.wrongCount(top, len(top.args)+1)
+	}
+	return nil
+}
+
+func (p *parser) closeCall() *Error {
+	top := p.top()
+	if top == nil || top.op != opCall || p.last.kind == tokenComma {
+		return p.unexpected()
+	}
+	if least, most := p.counts(top); len(top.args) < least || len(top.args) > most {
+		return p.wrongCount(top, len(top.args))
+	}
+	top.end = p.token.offset
+	p.open = p.open[:len(p.open)-1]
+	return nil
+}
+
+// counts are how many arguments a call may have, as far as they are known.
+func (p *parser) counts(n *Node) (least, most int) {
+	if n.function != nil {
+		return n.function.min, n.function.max
+	}
+	if f, ok := p.extra(n.key); ok {
+		return f.Min, f.Max
+	}
+	return 0, MaxLength
+}
+
+func utf16Length(s string) int {
+	n := 0
+	for _, r := range s {
+		n++
+		if r >= firstHigh {
+			n++
+		}
+	}
+	return n
+}
+
+// position is the 1-based place of a byte in UTF-16 units, as the service
+// counts, in the text without the white space around it.
+func position(text string, offset int) int {
+	lead := len(text) - len(strings.TrimLeftFunc(text, unicode.IsSpace))
+	if offset < lead || offset > len(text) {
+		return 1
+	}
+	return utf16Length(text[lead:offset]) + 1
+}
+
+// Mentions reports whether the expression names something that want looks for:
+// a function (call is true) or a context, in lower case.
+func (n *Node) Mentions(want func(name string, call bool) bool) bool {
+	if (n.op == opCall || n.op == opName) && want(strings.ToLower(n.name), n.op == opCall) {
+		return true
+	}
+	if n.target != nil && n.target.Mentions(want) {
+		return true
+	}
+	for _, a := range n.args {
+		if a.Mentions(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsStatus reports whether a function, in lower case, is a status function.
+func IsStatus(name string) bool { return statusNames[name] }

@@ -29,8 +29,7 @@ func SplitText(text string) ([]Segment, error) {
 		start := at + open + 3
 		end := closing(text, start)
 		if end < 0 {
-			e := syntaxError(0, 3, "the expression is not closed")
-			e.Expected, e.Do = "}}", "end it with }}"
+			e := &Error{Code: "expression-syntax", Message: "The expression is not closed", Length: 3, Expected: "}}", Do: "end it with }}"}
 			return []Segment{{Text: text, Expr: true, Offset: at + open, Index: index}}, e
 		}
 		out = append(out, Segment{Text: text[start:end], Expr: true, Offset: start, Index: index})

@@ -5,9 +5,6 @@ package expression
 
 import (
 	"fmt"
-	"math/big"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -34,6 +31,15 @@ type Strict interface {
 // Array is a list.
 type Array interface{ Items() []Value }
 
+// Plain is an Object or Array that knows which of its texts were written
+// without quotes: as JSON those that are numbers or booleans are printed so.
+type Plain interface {
+	Plain(i int) bool // of the i-th pair or item
+}
+
+// Lazy is a context whose value is made from Env.State when it is asked for.
+type Lazy func(state any) Value
+
 // List is the Array that functions make.
 type List struct{ items []Value }
 
@@ -44,16 +50,37 @@ func NewList(items ...Value) *List { return &List{items} }
 func (l *List) Items() []Value { return l.items }
 
 // Map is an Object in the order of its pairs.
-type Map struct{ pairs []Pair }
+type Map struct {
+	pairs []Pair
+	index map[string]int // of a large one, by folded key
+}
 
-// NewMap makes an Object.
-func NewMap(pairs ...Pair) *Map { return &Map{pairs} }
+// indexedMap is from how many pairs on an index is worth its memory.
+const indexedMap = 16
+
+// NewMap makes an Object. Of keys that are equal the first one counts.
+func NewMap(pairs ...Pair) *Map {
+	m := &Map{pairs: pairs}
+	if len(pairs) >= indexedMap {
+		m.index = make(map[string]int, len(pairs))
+		for i := len(pairs) - 1; i >= 0; i-- {
+			m.index[foldText(pairs[i].Key)] = i
+		}
+	}
+	return m
+}
 
 // Get finds a key ignoring case.
 func (m *Map) Get(key string) (Value, bool) {
-	for _, p := range m.pairs {
-		if strings.EqualFold(p.Key, key) {
-			return p.Value, true
+	if m.index != nil {
+		if i, ok := m.index[foldText(key)]; ok {
+			return m.pairs[i].Value, true
+		}
+		return nil, false
+	}
+	for i := range m.pairs {
+		if EqualFold(m.pairs[i].Key, key) {
+			return m.pairs[i].Value, true
 		}
 	}
 	return nil, false
@@ -67,141 +94,6 @@ type filtered struct{ items []Value }
 
 // Items returns the members.
 func (f *filtered) Items() []Value { return f.items }
-
-// Number is a decimal number; it is never rounded to binary.
-type Number struct{ rat *big.Rat }
-
-// maxDigits is how many digits a decimal number may have.
-const maxDigits = 29
-
-// Int makes a Number.
-func Int(n int) Number { return Number{new(big.Rat).SetInt64(int64(n))} }
-
-// Float makes a Number from the shortest decimal text of f.
-func Float(f float64) (Number, bool) {
-	return ParseNumber(strconv.FormatFloat(f, 'f', -1, 64))
-}
-
-// Int returns the number as an int when it is a whole number that fits.
-func (n Number) Int() (int, bool) {
-	if n.rat == nil || !n.rat.IsInt() || !n.rat.Num().IsInt64() {
-		return 0, n.rat == nil
-	}
-	return int(n.rat.Num().Int64()), true
-}
-
-// Float returns the nearest float64.
-func (n Number) Float() float64 {
-	if n.rat == nil {
-		return 0
-	}
-	f, _ := n.rat.Float64()
-	return f
-}
-
-// Sign is -1, 0 or 1.
-func (n Number) Sign() int {
-	if n.rat == nil {
-		return 0
-	}
-	return n.rat.Sign()
-}
-
-// Cmp orders numbers.
-func (n Number) Cmp(o Number) int { return n.value().Cmp(o.value()) }
-
-func (n Number) value() *big.Rat {
-	if n.rat == nil {
-		return new(big.Rat)
-	}
-	return n.rat
-}
-
-// String prints at most seven decimals, without trailing zeros.
-func (n Number) String() string {
-	s := n.value().FloatString(7)
-	s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
-	if s == "" || s == "-" || s == "-0" {
-		return "0"
-	}
-	return s
-}
-
-// ParseNumber reads a decimal text: optional white space, sign, thousands
-// commas and a point, but no exponent. Empty text is zero.
-func ParseNumber(s string) (Number, bool) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return Int(0), true
-	}
-	body := strings.TrimLeft(s, "+-")
-	if len(s)-len(body) > 1 {
-		return Number{}, false
-	}
-	whole, fraction, _ := strings.Cut(body, ".")
-	clean := strings.ReplaceAll(whole, ",", "")
-	if strings.HasPrefix(whole, ",") || clean == "" && fraction == "" {
-		return Number{}, false
-	}
-	for _, c := range clean + fraction {
-		if c < '0' || c > '9' {
-			return Number{}, false
-		}
-	}
-	if len(strings.TrimLeft(clean, "0")) > maxDigits || len(fraction) > 10*maxDigits {
-		return Number{}, false
-	}
-	text := clean + "." + fraction + "0"
-	if s[0] == '-' {
-		text = "-" + text
-	}
-	r, ok := new(big.Rat).SetString(text)
-	if !ok {
-		return Number{}, false
-	}
-	return Number{r}, true
-}
-
-// Version has two to four parts; absent ones are -1.
-type Version struct{ parts [4]int }
-
-// ParseVersion reads "1.2", "1.2.3" or "1.2.3.4".
-func ParseVersion(s string) (Version, bool) {
-	v := Version{[4]int{-1, -1, -1, -1}}
-	fields := strings.Split(strings.TrimSpace(s), ".")
-	if len(fields) < 2 || len(fields) > 4 {
-		return v, false
-	}
-	for i, f := range fields {
-		n, err := strconv.ParseInt(f, 10, 32)
-		if err != nil || n < 0 || f[0] == '+' || f[0] == '-' {
-			return v, false
-		}
-		v.parts[i] = int(n)
-	}
-	return v, true
-}
-
-// String joins the parts that are there.
-func (v Version) String() string {
-	parts := []string{}
-	for _, p := range v.parts {
-		if p >= 0 {
-			parts = append(parts, strconv.Itoa(p))
-		}
-	}
-	return strings.Join(parts, ".")
-}
-
-// Cmp orders versions part by part; 1.2 comes before 1.2.0.
-func (v Version) Cmp(o Version) int {
-	for i := range v.parts {
-		if d := v.parts[i] - o.parts[i]; d != 0 {
-			return d
-		}
-	}
-	return 0
-}
 
 // Truth is the boolean a value stands for.
 func Truth(v Value) bool {
@@ -236,25 +128,29 @@ func ToString(v Value) (string, bool) {
 	case Version:
 		return v.String(), true
 	case time.Time:
-		return v.Format("2006-01-02 15:04:05-07:00"), true
+		return v.Format(dateText), true
 	default:
 		return "", false
 	}
 }
 
-// ToNumber converts to a number.
+// ToNumber converts to a number. Only the empty text is zero, white space is
+// none.
 func ToNumber(v Value) (Number, bool) {
 	switch v := v.(type) {
 	case nil:
-		return Int(0), true
+		return Number{}, true
 	case bool:
 		if v {
 			return Int(1), true
 		}
-		return Int(0), true
+		return Number{}, true
 	case Number:
 		return v, true
 	case string:
+		if v == "" {
+			return Number{}, true
+		}
 		return ParseNumber(v)
 	default:
 		return Number{}, false
@@ -285,17 +181,8 @@ func toTime(v Value) (time.Time, bool) {
 	}
 }
 
-// parseTime reads a date with time; the zone may be absent and is UTC then.
-func parseTime(s string) (time.Time, bool) {
-	s = strings.ReplaceAll(strings.TrimSpace(s), "/", "-")
-	s = strings.Replace(s, "T", " ", 1)
-	for _, layout := range []string{"2006-1-2 15:4:5.9999999Z07:00", "2006-1-2 15:4:5.9999999 Z07:00", "2006-1-2 15:4:5.9999999"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
-}
+// ParseTime reads a date as the conversion from text does.
+func ParseTime(s string) (time.Time, bool) { return parseTime(s) }
 
 // TypeName names a value's type for messages.
 func TypeName(v Value) string {

@@ -182,6 +182,7 @@ type Key struct {
 	Required bool
 	Group    string // keys of one group exclude each other; a required group needs one of them
 	Unread   bool   // the compiler refuses it as unknown
+	Old      bool   // read, but no longer written: editors do not offer it
 }
 
 // Mapping is one mapping of the language.

@@ -79,14 +79,14 @@ func jobOf(name, content, strategy Key) []Key {
 }
 
 // Phase is an entry of the old `phases`.
-var Phase = &Mapping{Noun: "a phase", Name: "phase", Doc: "The old form of a job.", First: "phase", Keys: []Key{
-	{Name: "phase", Type: Is(Name), Required: true, Unread: true, Doc: "Old name of `job`.", State: NotYet, Note: oldForm},
-	{Name: "queue", Type: Is(Any), Unread: true, Doc: "Old name of `pool`.", State: NotYet, Note: oldForm},
-	{Name: "server", Type: Is(Boolean), Unread: true, Doc: "Old form of `pool: server`.", State: NotYet, Note: oldForm},
-	{Name: "steps", Type: StepList, Unread: true, Doc: "The steps.", State: NotYet, Note: oldForm},
+var Phase = &Mapping{Noun: "a phase", Name: "phase", Doc: "The old form of a job.", First: "phase", Open: true, Keys: []Key{
+	{Name: "phase", Type: Is(Name), Required: true, Doc: "Old name of `job`.", State: Different, Note: oldForm},
+	{Name: "queue", Type: Is(Any), Doc: "Old name of `pool`.", State: Different, Note: oldForm},
+	{Name: "server", Type: Is(Boolean), Doc: "Old form of `pool: server`.", State: Different, Note: oldForm},
+	{Name: "steps", Type: StepList, Required: true, Doc: "The steps.", State: Different, Note: oldForm},
 }}
 
-const oldForm = "an error that names the key to write"
+const oldForm = "read as a job, with a warning; all keys of a job are allowed"
 
 // Workspace is the value of `workspace`.
 var Workspace = &Mapping{Noun: "a workspace", Name: "workspace", Doc: "What is deleted before a job.", Keys: []Key{

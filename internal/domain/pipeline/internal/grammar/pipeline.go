@@ -36,7 +36,7 @@ var Pipeline = &Mapping{Noun: "a pipeline", Name: "pipeline", Doc: "The root fil
 	{Name: "container", Type: containerType, Doc: "Container of the implied job of `steps`.", State: NotYet, Note: containerNote},
 	{Name: "services", Type: MapOf(containerType), Doc: "Side containers of the implied job of `steps`.", State: NotYet, Note: containerNote},
 	{Name: "workspace", Type: In(Workspace), Doc: "What is deleted before the implied job of `steps`."},
-	{Name: "phases", Type: EntriesOf(Phase), Unread: true, State: NotYet, Note: "an error that names the key to write", Doc: "Old name of `jobs`."},
+	{Name: "phases", Old: true, Type: EntriesOf(Phase), Group: "body", Required: true, State: Different, Note: "read as jobs, with a warning", Doc: "Old name of `jobs`."},
 }}
 
 const (
@@ -135,6 +135,7 @@ var Filter = &Mapping{Noun: "a filter", Name: "filter", Doc: "Patterns that choo
 
 // Trigger is the long form of `trigger`.
 var Trigger = &Mapping{Noun: "a trigger", Name: "trigger", Doc: "Which pushes start a run.", Keys: []Key{
+	{Name: "enabled", Type: Is(Boolean), Doc: "false is the same as none; an expanded file says it so."},
 	{Name: "batch", Type: Is(Boolean), Doc: "Whether pushes during a run wait and share the next one."},
 	{Name: "branches", Type: filterOrList, Doc: "Branches whose pushes count."},
 	{Name: "paths", Type: filterOrList, Doc: "Changed files that count."},
@@ -143,6 +144,7 @@ var Trigger = &Mapping{Noun: "a trigger", Name: "trigger", Doc: "Which pushes st
 
 // PullRequest is the long form of `pr`.
 var PullRequest = &Mapping{Noun: "a pr trigger", Name: "pr trigger", Doc: "Which pull requests start a run.", Keys: []Key{
+	{Name: "enabled", Type: Is(Boolean), Doc: "false is the same as none; an expanded file says it so."},
 	{Name: "autoCancel", Type: Is(Boolean), Doc: "Whether a new push ends the run of the push before.", State: Different, Note: prNote},
 	{Name: "branches", Type: filterOrList, Doc: "Target branches that count.", State: Different, Note: prNote},
 	{Name: "paths", Type: filterOrList, Doc: "Changed files that count.", State: Different, Note: prNote},

@@ -14,10 +14,10 @@ const noEffect = "read, with a warning that it has no effect"
 
 // OldResource is an entry of the old list form of `resources`.
 var OldResource = &Mapping{Noun: "a resource", Name: "old resource", Doc: "The old form: checkout options of the own repository.", First: "repo", Keys: []Key{
-	{Name: "repo", Type: Is(Choice), Words: []string{"self"}, Required: true, Doc: "The own repository.", State: NotYet, Note: noEffect},
-	{Name: "clean", Type: Is(Boolean), Doc: "As at the checkout step.", State: NotYet, Note: noEffect},
-	{Name: "fetchDepth", Type: Is(Integer), Doc: "As at the checkout step.", State: NotYet, Note: noEffect},
-	{Name: "lfs", Type: Is(Boolean), Doc: "As at the checkout step.", State: NotYet, Note: noEffect},
+	{Name: "repo", Type: Is(Choice), Words: []string{"self"}, Required: true, Doc: "The own repository.", State: Different, Note: "an old form, with a warning"},
+	{Name: "clean", Type: Is(Boolean), Doc: "As at the checkout step.", State: Different, Note: "an old form, with a warning"},
+	{Name: "fetchDepth", Type: Is(Integer), Doc: "As at the checkout step.", State: Different, Note: "an old form, with a warning"},
+	{Name: "lfs", Type: Is(Boolean), Doc: "As at the checkout step.", State: Different, Note: "an old form, with a warning"},
 }}
 
 // Repository is an entry of `resources.repositories`.
@@ -72,14 +72,14 @@ var containerKeys = []Key{
 	{Name: "ports", Type: textOrList, Doc: "Published ports, host:container.", State: NotYet, Note: containerNote},
 	{Name: "volumes", Type: textOrList, Doc: "Mounted folders, source:target.", State: NotYet, Note: containerNote},
 	{Name: "type", Type: Is(Text), Words: []string{"ACR"}, Doc: "Kind of registry.", State: NotYet, Note: containerNote},
-	{Name: "trigger", Type: OneOf(Is(Text), In(ContainerTrigger)), Words: []string{"none", "true"}, Doc: "Whether new images start runs.", State: NotYet, Note: "read; starts nothing"},
+	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice), In(ContainerTrigger)), Words: []string{"none", "true"}, Doc: "Whether new images start runs.", State: NotYet, Note: "read; starts nothing"},
 	{Name: "mapDockerSocket", Type: Is(Boolean), Doc: "Whether the container may use the machine's container engine.", State: NotYet, Note: containerNote},
 	{Name: "mountReadOnly", Type: In(MountReadOnly), Doc: "Folders that the container must not change.", State: NotYet, Note: containerNote},
 	{Name: "localImage", Type: Is(Boolean), Doc: "Whether the image is used as it is on the machine.", State: NotYet, Note: containerNote},
-	{Name: "azureSubscription", Type: Is(Text), Unread: true, Doc: "Connection of a registry in Azure.", State: NotYet, Note: containerNote},
-	{Name: "resourceGroup", Type: Is(Text), Unread: true, Doc: "Resource group of a registry in Azure.", State: NotYet, Note: containerNote},
-	{Name: "registry", Type: Is(Text), Unread: true, Doc: "Name of a registry in Azure.", State: NotYet, Note: containerNote},
-	{Name: "repository", Type: Is(Text), Unread: true, Doc: "Image in a registry in Azure.", State: NotYet, Note: containerNote},
+	{Name: "azureSubscription", Type: Is(Text), Doc: "Connection of a registry in Azure.", State: NotYet, Note: containerNote},
+	{Name: "resourceGroup", Type: Is(Text), Doc: "Resource group of a registry in Azure.", State: NotYet, Note: containerNote},
+	{Name: "registry", Type: Is(Text), Doc: "Name of a registry in Azure.", State: NotYet, Note: containerNote},
+	{Name: "repository", Type: Is(Text), Doc: "Image in a registry in Azure.", State: NotYet, Note: containerNote},
 }
 
 // ContainerTrigger is the long form of a container's trigger.
@@ -99,9 +99,9 @@ var MountReadOnly = &Mapping{Noun: "`mountReadOnly`", Name: "mountReadOnly", Doc
 // BuildResource is an entry of `resources.builds`.
 var BuildResource = &Mapping{Noun: "a build resource", Name: "build resource", Doc: "A build of another system.", First: "build", Keys: []Key{
 	{Name: "build", Type: Is(Name), Required: true, Doc: "The alias for downloads.", State: NotYet, Note: noEffect},
-	{Name: "type", Type: Is(Text), Doc: "The other system, such as Jenkins.", State: NotYet, Note: noEffect},
-	{Name: "connection", Type: Is(Text), Doc: "Service connection of the other system.", State: NotYet, Note: noEffect},
-	{Name: "source", Type: Is(Text), Doc: "Name of the build there.", State: NotYet, Note: noEffect},
+	{Name: "type", Required: true, Type: Is(Text), Doc: "The other system, such as Jenkins.", State: NotYet, Note: noEffect},
+	{Name: "connection", Required: true, Type: Is(Text), Doc: "Service connection of the other system.", State: NotYet, Note: noEffect},
+	{Name: "source", Required: true, Type: Is(Text), Doc: "Name of the build there.", State: NotYet, Note: noEffect},
 	{Name: "version", Type: Is(Text), Doc: "Which build to use.", State: NotYet, Note: noEffect},
 	{Name: "branch", Type: Is(Text), Doc: "Branch of the build.", State: NotYet, Note: noEffect},
 	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice)), Words: []string{"none", "true"}, Doc: "Whether a finished build starts a run.", State: NotYet, Note: noEffect},
@@ -110,9 +110,9 @@ var BuildResource = &Mapping{Noun: "a build resource", Name: "build resource", D
 // PackageResource is an entry of `resources.packages`.
 var PackageResource = &Mapping{Noun: "a package resource", Name: "package resource", Doc: "A package of a feed.", First: "package", Keys: []Key{
 	{Name: "package", Type: Is(Name), Required: true, Doc: "The alias for getPackage.", State: NotYet, Note: noEffect},
-	{Name: "type", Type: Is(Text), Words: []string{"npm", "NuGet"}, Doc: "Kind of package.", State: NotYet, Note: noEffect},
-	{Name: "connection", Type: Is(Text), Doc: "Service connection of the feed.", State: NotYet, Note: noEffect},
-	{Name: "name", Type: Is(Text), Doc: "Name of the package.", State: NotYet, Note: noEffect},
+	{Name: "type", Required: true, Type: Is(Text), Words: []string{"npm", "NuGet"}, Doc: "Kind of package.", State: NotYet, Note: noEffect},
+	{Name: "connection", Required: true, Type: Is(Text), Doc: "Service connection of the feed.", State: NotYet, Note: noEffect},
+	{Name: "name", Required: true, Type: Is(Text), Doc: "Name of the package.", State: NotYet, Note: noEffect},
 	{Name: "version", Type: Is(Text), Doc: "Version to use.", State: NotYet, Note: noEffect},
 	{Name: "tag", Type: Is(Text), Doc: "Tag of the version to use.", State: NotYet, Note: noEffect},
 	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice)), Words: []string{"none", "true"}, Doc: "Whether a new version starts a run.", State: NotYet, Note: noEffect},
@@ -121,7 +121,7 @@ var PackageResource = &Mapping{Noun: "a package resource", Name: "package resour
 // WebhookResource is an entry of `resources.webhooks`.
 var WebhookResource = &Mapping{Noun: "a webhook resource", Name: "webhook resource", Doc: "A call from outside that starts runs.", First: "webhook", Keys: []Key{
 	{Name: "webhook", Type: Is(Name), Required: true, Doc: "The alias under which expressions see the call's content.", State: NotYet, Note: noEffect},
-	{Name: "connection", Type: Is(Text), Doc: "Service connection that receives the call.", State: NotYet, Note: noEffect},
+	{Name: "connection", Required: true, Type: Is(Text), Doc: "Service connection that receives the call.", State: NotYet, Note: noEffect},
 	{Name: "type", Type: Is(Text), Doc: "Kind of the sender.", State: NotYet, Note: noEffect},
 	{Name: "filters", Type: EntriesOf(WebhookFilter), Doc: "What the content must say, all of it.", State: NotYet, Note: noEffect},
 }}

@@ -6,6 +6,9 @@ import "strings"
 // none is close: at most one edit for short words, about a third otherwise.
 func Nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1+max(1, len(word)/3)
+	if len(word) < 3 {
+		bestDistance = 1 // one edit would make any short word any other
+	}
 	lower := strings.ToLower(word)
 	for _, c := range candidates {
 		if d := distance(lower, strings.ToLower(c), bestDistance); d < bestDistance {

@@ -16,7 +16,6 @@ import (
 const (
 	MaxFileBytes = 1 << 20
 	MaxDepth     = 100
-	maxAliasCost = 50_000 // nodes that aliases may add to one file
 )
 
 // Read parses one file. Problems go to the report; file.Root stays nil when
@@ -44,8 +43,8 @@ func Read(r *Report, repository, path string, data []byte) *File {
 	if doc == nil {
 		return f
 	}
-	c := &converter{report: r, file: f, budget: maxAliasCost, active: map[*yaml.Node]bool{}}
-	f.Root = c.convert(doc, 0, false)
+	c := &converter{report: r, file: f}
+	f.Root = c.convert(doc, 0)
 	return f
 }
 
@@ -138,46 +137,38 @@ func reportYAML(r *Report, f *File, err error) {
 
 // converter turns the library's nodes into ours.
 type converter struct {
-	report *Report
-	file   *File
-	budget int
-	active map[*yaml.Node]bool // aliases being expanded
-	warned bool
+	report   *Report
+	file     *File
+	anchored bool // an anchor was reported
 }
 
-func (c *converter) convert(y *yaml.Node, depth int, aliased bool) *Node {
+func (c *converter) convert(y *yaml.Node, depth int) *Node {
 	n := &Node{Pos: Pos{File: c.file, Line: max(1, y.Line), Column: max(1, y.Column)}}
-	if aliased {
-		if c.budget--; c.budget < 0 {
-			n.Bad = true
-			if c.budget < -1 {
-				return n
-			}
-			c.report.Error(n, "alias-expansion", "the file's aliases expand to too much").
-				Want("at most %d values", maxAliasCost).Try("use a template")
-			return n
-		}
-	}
 	if depth > MaxDepth {
 		c.report.Error(n, "yaml-depth", "the file is nested too deeply").Want("at most %d levels", MaxDepth)
 		n.Bad = true
 		return n
 	}
-	if y.Anchor != "" && !c.warned {
-		c.warned = true
-		c.report.Warn(n, "yaml-anchor", "anchors work here, but not on the service").Got("&%s", y.Anchor).Try("use a template")
+	if (y.Anchor != "" || y.Kind == yaml.AliasNode) && !c.anchored {
+		c.anchored = true
+		name := y.Anchor
+		if name == "" {
+			name = y.Value
+		}
+		c.report.Error(n, "yaml-anchor", "anchors and aliases are not part of the language").Got("%s", name).Try("write the part twice, or put it into a template")
 	}
+	c.checkTag(y, n)
 	switch y.Kind {
 	case yaml.AliasNode:
-		return c.alias(y, n, depth)
+		n.Bad = true
 	case yaml.SequenceNode:
 		n.Kind = Sequence
 		for _, item := range y.Content {
-			n.Items = append(n.Items, c.convert(item, depth+1, aliased))
+			n.Items = append(n.Items, c.convert(item, depth+1))
 		}
 	case yaml.MappingNode:
 		n.Kind = Mapping
-		c.pairs(y, n, depth, aliased)
+		c.pairs(y, n, depth)
 	default:
 		n.Text = y.Value
 		n.Quoted = y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
@@ -189,28 +180,31 @@ func (c *converter) convert(y *yaml.Node, depth int, aliased bool) *Node {
 	return n
 }
 
-func (c *converter) pairs(y *yaml.Node, n *Node, depth int, aliased bool) {
+// checkTag refuses tags beyond those that name what a node is anyway.
+func (c *converter) checkTag(y *yaml.Node, n *Node) {
+	if y.Style&yaml.TaggedStyle == 0 {
+		return
+	}
+	switch y.ShortTag() {
+	case "!!str", "!!bool", "!!int", "!!float", "!!null", "!!seq", "!!map":
+	default:
+		c.report.Error(n, "yaml-tag", "the tag %s is not part of the language", y.ShortTag()).Try("remove it")
+		n.Bad = true
+	}
+}
+
+func (c *converter) pairs(y *yaml.Node, n *Node, depth int) {
 	for i := 0; i+1 < len(y.Content); i += 2 {
-		key := c.convert(y.Content[i], depth+1, aliased)
+		if y.Content[i].Tag == "!!merge" {
+			at := &Node{Pos: Pos{File: c.file, Line: y.Content[i].Line, Column: y.Content[i].Column}, Text: "<<"}
+			c.report.Error(at, "merge-key", "merge keys are not part of the language").Got("<<").Try("use ${{ insert }} or a template")
+			continue
+		}
+		key := c.convert(y.Content[i], depth+1)
 		if key.Kind != Scalar {
 			c.report.Error(key, "key-type", "a key is plain text").Got("%s", key.Kind).Try("quote it if it begins with [ or {")
 			continue
 		}
-		if y.Content[i].Tag == "!!merge" {
-			c.report.Error(key, "merge-key", "merge keys are not part of the language").Got("<<").Try("use ${{ insert }} or a template")
-			continue
-		}
-		n.Pairs = append(n.Pairs, Pair{Key: key, Value: c.convert(y.Content[i+1], depth+1, aliased)})
+		n.Pairs = append(n.Pairs, Pair{Key: key, Value: c.convert(y.Content[i+1], depth+1)})
 	}
-}
-
-func (c *converter) alias(y *yaml.Node, n *Node, depth int) *Node {
-	if y.Alias == nil || c.active[y.Alias] {
-		c.report.Error(n, "alias-loop", "alias %s contains itself", y.Value)
-		n.Bad = true
-		return n
-	}
-	c.active[y.Alias] = true
-	defer delete(c.active, y.Alias)
-	return c.convert(y.Alias, depth+1, true)
 }

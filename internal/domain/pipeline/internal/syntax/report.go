@@ -51,7 +51,8 @@ func sprintf(format string, args []any) string {
 	return fmt.Sprintf(format, args...)
 }
 
-// MaxProblems bounds a report: past it a reader learns nothing new.
+// MaxProblems bounds the errors of a report, and its warnings: past it a reader
+// learns nothing new.
 const MaxProblems = 50
 
 // Report collects problems. The zero value is ready.
@@ -59,7 +60,7 @@ type Report struct {
 	problems []*Problem
 	seen     map[string]*Problem
 	where    []string
-	dropped  int
+	count    map[bool]int // of warnings and of errors, also those not kept
 }
 
 // Enter opens a level of the where answer ("stage build") and returns the
@@ -98,13 +99,12 @@ func (r *Report) add(warning bool, n *Node, code, message string) *Problem {
 func (r *Report) Add(p *Problem) *Problem {
 	key := fmt.Sprintf("%s|%s|%d|%d|%s", p.Code, p.Pos.File.Name(), p.Pos.Line, p.Pos.Column, p.Message)
 	if r.seen == nil {
-		r.seen = map[string]*Problem{}
+		r.seen, r.count = map[string]*Problem{}, map[bool]int{}
 	}
 	if _, ok := r.seen[key]; ok {
 		return &Problem{} // the caller may still decorate it
 	}
-	if len(r.problems) >= MaxProblems {
-		r.dropped++
+	if r.count[p.Warning]++; r.count[p.Warning] > MaxProblems {
 		return &Problem{}
 	}
 	r.seen[key] = p
@@ -112,25 +112,27 @@ func (r *Report) Add(p *Problem) *Problem {
 	return p
 }
 
-// Full reports whether more problems would be dropped.
-func (r *Report) Full() bool { return len(r.problems) >= MaxProblems && r.Failed() }
+// Full reports whether further errors would not be kept.
+func (r *Report) Full() bool { return r.count[false] >= MaxProblems }
 
 // Failed reports whether there is any error.
-func (r *Report) Failed() bool {
-	return r.dropped > 0 || slices.ContainsFunc(r.problems, func(p *Problem) bool { return !p.Warning })
-}
+func (r *Report) Failed() bool { return r.count[false] > 0 }
 
 // Problems returns what was found, errors and warnings in reading order of
-// discovery, with a last entry that counts what did not fit.
+// discovery, with a last entry for each that counts what did not fit.
 func (r *Report) Problems() []*Problem {
-	if r.dropped == 0 {
-		return r.problems
-	}
-	more := &Problem{Code: "too-many-errors", Message: fmt.Sprintf("%d more problems are not shown", r.dropped), Do: "repair these first"}
-	if len(r.problems) > 0 {
+	out := slices.Clone(r.problems)
+	for _, warning := range []bool{false, true} {
+		dropped := r.count[warning] - MaxProblems
+		if dropped <= 0 {
+			continue
+		}
+		noun := map[bool]string{false: "errors", true: "warnings"}[warning]
+		more := &Problem{Warning: warning, Code: "too-many-" + noun, Message: fmt.Sprintf("%d more %s are not shown", dropped, noun), Do: "repair these first"}
 		more.Pos = r.problems[len(r.problems)-1].Pos
+		out = append(out, more)
 	}
-	return append(slices.Clone(r.problems), more)
+	return out
 }
 
 // Width is how many characters of the source line a node's caret covers.

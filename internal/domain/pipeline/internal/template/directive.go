@@ -63,6 +63,19 @@ func directiveOf(key *syntax.Node) (d directive, ok bool) {
 	return d, true
 }
 
+// directiveWord recognises an expression that was meant as a directive.
+func directiveWord(text string) (string, bool) {
+	word, _, more := strings.Cut(strings.TrimSpace(text), " ")
+	switch word {
+	case "if", "elseif", "each":
+		return word, more
+	case "else", "insert":
+		return word, !more
+	default:
+		return "", false
+	}
+}
+
 func (d *directive) parseEach(rest string) {
 	fields := strings.Fields(rest)
 	if len(fields) < 3 || fields[1] != "in" || !isName(fields[0]) {
@@ -102,11 +115,12 @@ func allDirectives(n *syntax.Node) bool {
 	return true
 }
 
-// chain follows if, elseif and else from sibling to sibling.
+// chain follows if, elseif and else among the members of one mapping or
+// sequence. Other members between them do not end it.
 type chain int
 
 const (
-	chainNone  chain = iota // the sibling before is no if
+	chainNone  chain = iota // there is no if before, or it had its else
 	chainOpen               // no branch taken so far
 	chainTaken              // a branch was taken: the rest is skipped
 )
@@ -125,7 +139,7 @@ func (x *Expander) run(key *syntax.Node, d directive, c *chain, s *scope, body f
 		if *c == chainNone {
 			at := *key
 			at.Call = s.call
-			x.report.Error(&at, "else-without-if", "%s needs an if right before it", d.word)
+			x.report.Error(&at, "else-without-if", "%s needs an if before it", d.word)
 			return
 		}
 		if *c == chainOpen && d.word == "else" {
@@ -137,10 +151,8 @@ func (x *Expander) run(key *syntax.Node, d directive, c *chain, s *scope, body f
 			*c = chainNone
 		}
 	case "each":
-		*c = chainNone
 		x.each(key, d, s, body)
 	default:
-		*c = chainNone
 		body(s)
 	}
 }

@@ -58,6 +58,12 @@ func (x *Expander) checkScalar(n *syntax.Node, key bool) {
 			continue
 		}
 		if _, err := x.parse(seg.Text); err != nil {
+			if word, ok := directiveWord(seg.Text); ok {
+				err = &expression.Error{
+					Code: "directive", Message: "`" + word + "` is not allowed here: a directive is a key of its own", Length: len(word),
+					Offset: strings.Index(seg.Text, word), Expected: "- ${{ " + word + " … }}: with what it applies to below", Do: "use iif(…) inside of a text",
+				}
+			}
 			x.expressionError(n, seg, 0, err)
 		}
 	}

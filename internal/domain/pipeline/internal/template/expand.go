@@ -52,7 +52,6 @@ func (x *Expander) pairs(n *syntax.Node, at slot, s *scope) *syntax.Node {
 			x.run(p.Key, d, &state, s, func(s *scope) { x.merge(b, p, s) })
 			continue
 		}
-		state = chainNone
 		key := x.scalar(p.Key, s)
 		if key.Kind != syntax.Scalar {
 			x.report.Error(key, "key-type", "a key is plain text").Got("%s", key.Kind)
@@ -174,7 +173,6 @@ func (x *Expander) items(in []*syntax.Node, at slot, s *scope) []*syntax.Node {
 				continue
 			}
 		}
-		state = chainNone
 		if n.Kind == syntax.Scalar {
 			out = append(out, x.scalarItem(n, at, s)...)
 			continue
@@ -274,7 +272,10 @@ func (x *Expander) emit(item *syntax.Node, at slot, s *scope) []*syntax.Node {
 	if !at.calls() || item.Kind != syntax.Mapping {
 		return []*syntax.Node{item}
 	}
-	if item.Get("template") != nil {
+	if ref := item.Get("template"); ref != nil {
+		if s.early && x.unknownYet(ref) {
+			return []*syntax.Node{item}
+		}
 		return x.include(item, at, s)
 	}
 	if at == slotVariables {

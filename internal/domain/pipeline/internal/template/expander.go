@@ -28,8 +28,9 @@ type Options struct {
 	Read      ReadFunc
 	Report    *syntax.Report
 	Variables map[string]string
-	Values    map[string]any // of the root parameters
-	Head      bool           // only what decides about runs; unknown values are not mistakes
+	Values    map[string]any                      // of the root parameters
+	Declare   func(alias, kind, name, ref string) // hears of every repository resource; nil: nobody does
+	Head      bool                                // only what decides about runs; unknown values are not mistakes
 	Observe   func(Observation)
 }
 
@@ -38,10 +39,10 @@ type Expander struct {
 	ctx    context.Context
 	opt    Options
 	report *syntax.Report
-	files  map[string]*syntax.File
+	files  map[place]fetched
 	order  []*syntax.File
 	parsed map[string]parsed
-	names  map[string]string // repository aliases as declared, by lower case
+	names  map[string]repository // repository resources by alias in lower case
 	decls  map[*syntax.File]declared
 	bytes  int
 	steps  int
@@ -58,6 +59,7 @@ type parsed struct {
 type Result struct {
 	Root       *syntax.Node // a mapping without `parameters` and `extends`; nil after a failure
 	Parameters []Parameter
+	Declared   *syntax.Node // `parameters` of the root file as written; nil: none
 	Files      []*syntax.File
 }
 
@@ -65,8 +67,8 @@ type Result struct {
 // the source or of the context.
 func Expand(ctx context.Context, file string, opt Options) (Result, error) {
 	x := &Expander{
-		ctx: ctx, opt: opt, report: opt.Report, files: map[string]*syntax.File{},
-		parsed: map[string]parsed{}, names: map[string]string{}, decls: map[*syntax.File]declared{},
+		ctx: ctx, opt: opt, report: opt.Report, files: map[place]fetched{},
+		parsed: map[string]parsed{}, names: map[string]repository{}, decls: map[*syntax.File]declared{},
 	}
 	res := x.expandRoot(strings.TrimPrefix(strings.ReplaceAll(file, `\`, "/"), "/"))
 	res.Files = x.order
@@ -80,7 +82,7 @@ func Expand(ctx context.Context, file string, opt Options) (Result, error) {
 }
 
 func (x *Expander) expandRoot(path string) (res Result) {
-	f := x.load("self", path, nil)
+	f := x.load(top(&syntax.File{Repository: "self", Path: path}), place{"self", path})
 	if f == nil || f.Root == nil {
 		return res
 	}
@@ -91,18 +93,19 @@ func (x *Expander) expandRoot(path string) (res Result) {
 	}
 	decl := x.declarations(f)
 	params := x.bindRoot(decl)
-	res.Parameters = params.list
+	res.Parameters, res.Declared = params.list, root.Get("parameters")
 	vars := newVariables(nil)
 	for _, name := range slices.Sorted(maps.Keys(x.opt.Variables)) { // in order, so that loops over variables are repeatable
 		vars.set(name, x.opt.Variables[name])
 	}
-	s := &scope{params: params, vars: newVariables(vars)}
+	s := &scope{file: f, params: params, vars: newVariables(vars)}
+	x.noteResources(&syntax.Node{Kind: syntax.Mapping}, s)
 	if x.opt.Head {
 		root = headOnly(root)
 	}
 	res.Root = x.mapping(root, slotRoot, s)
 	if !x.opt.Head {
-		res.Root = x.extend(res.Root, s)
+		res.Root = x.modern(x.extend(res.Root, s))
 	}
 	return res
 }
@@ -121,45 +124,57 @@ func headOnly(root *syntax.Node) *syntax.Node {
 	return &c
 }
 
+// fetched is a file that was asked for, or why it cannot be had.
+type fetched struct {
+	file *syntax.File
+	err  error
+}
+
 // load returns a file, read once, or nil after reporting at the given node.
-func (x *Expander) load(repository, path string, at *syntax.Node) *syntax.File {
-	key := strings.ToLower(repository) + "\x00" + path
-	if f, ok := x.files[key]; ok {
-		return f
-	}
-	if at == nil {
-		at = &syntax.Node{Pos: syntax.Pos{File: &syntax.File{Repository: repository, Path: path}, Line: 1, Column: 1}}
-	}
-	if len(x.order) >= MaxFiles {
-		x.halt(at, "too-many-files", "the pipeline reads too many files", "at most 100 files")
-		return nil
-	}
-	data, err := x.opt.Read(x.ctx, repository, path)
-	name := (&syntax.File{Repository: repository, Path: path}).Name()
-	switch {
+func (x *Expander) load(at *syntax.Node, p place) *syntax.File {
+	f, err := x.fetch(at, p)
+	switch name := (&syntax.File{Repository: p.repository, Path: p.path}).Name(); {
 	case err == nil:
 	case fault.CodeOf(err) == "repository-not-available":
 		x.report.Error(at, "repository-not-available", "template %s cannot be read", name).
-			Want("repository %s", repository).Got("%s", err).Try("give the repository with --repo %s=PATH", repository)
-		x.files[key] = nil
-		return nil
+			Want("%s", x.repositoryText(p.repository)).Got("%s", err).Try("give the repository with --repo %s=FOLDER", p.repository)
 	case fault.Is(err, fault.NotFound):
 		x.report.Error(at, "file-not-found", "file %s does not exist", name).Try("check the path; it is relative to the file that names it, or begins with / for the top of the repository")
-		x.files[key] = nil
-		return nil
 	default:
 		x.err, x.halted = err, true
-		return nil
 	}
-	f := syntax.Read(x.report, repository, path, data)
-	x.files[key] = f
+	return f
+}
+
+// fetch reads and checks a file. Only a bound is reported here.
+func (x *Expander) fetch(at *syntax.Node, p place) (*syntax.File, error) {
+	key := place{strings.ToLower(p.repository), p.path}
+	if f, ok := x.files[key]; ok {
+		return f.file, f.err
+	}
+	if len(x.order) >= MaxFiles {
+		x.halt(at, "too-many-files", "the pipeline reads too many files", "at most 100 files")
+		return nil, nil
+	}
+	data, err := x.opt.Read(x.ctx, p.repository, p.path)
+	if err != nil {
+		x.files[key] = fetched{err: err}
+		return nil, err
+	}
+	f := syntax.Read(x.report, p.repository, p.path, data)
+	x.files[key] = fetched{file: f}
 	x.order = append(x.order, f)
 	if f.Root != nil {
 		x.checkExpressions(f.Root)
 	} else if !x.report.Failed() {
-		x.report.Error(&syntax.Node{Pos: syntax.Pos{File: f, Line: 1, Column: 1}}, "empty-file", "%s is empty", name).Want("a pipeline or a template")
+		x.report.Error(top(f), "empty-file", "%s is empty", f.Name()).Want("a pipeline or a template")
 	}
-	return f
+	return f, nil
+}
+
+// top is the place of a file as a whole.
+func top(f *syntax.File) *syntax.Node {
+	return &syntax.Node{Pos: syntax.Pos{File: f, Line: 1, Column: 1}}
 }
 
 // halt reports a bound and stops the expansion.

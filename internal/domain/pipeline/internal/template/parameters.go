@@ -21,8 +21,8 @@ type Parameter struct {
 	node        *syntax.Node
 }
 
-// declared are the parameters of one file. legacy is the mapping form, which
-// accepts any argument.
+// declared are the parameters of one file. legacy is the mapping form, or none
+// at all: both accept any argument.
 type declared struct {
 	list   []Parameter
 	legacy bool
@@ -147,8 +147,11 @@ func (x *Expander) declaration(item *syntax.Node) (p Parameter, ok bool) {
 	} else if v != nil && !v.IsEmpty() {
 		x.report.Error(v, "expected-sequence", "`values` is a sequence").Got("%s", syntax.Describe(v))
 	}
+	if p.Default != nil && p.Default.Kind == syntax.Scalar && p.Default.Text == "" && len(p.Values) > 0 {
+		p.Default = nil // `default:` without a value: the first of the values, as if it were not there
+	}
 	if p.Default != nil {
-		converted, good := x.convert(p, p.Default, func(e *syntax.Problem) { e.At("default of parameter %s", p.Name) }, nil)
+		converted, good := x.convert(p, p.Default, func(e *syntax.Problem) { e.At("default of parameter %s", p.Name) })
 		if !good {
 			converted = bad(p.Default, nil)
 		}
@@ -169,17 +172,18 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 		delete(given, strings.ToLower(p.Name))
 		switch {
 		case ok:
-			p.Value, _ = x.convert(p, fromAny(v, p.node), func(e *syntax.Problem) { e.At("value given for the run") }, nil)
+			p.Value, _ = x.convert(p, fromAny(v, p.node), func(e *syntax.Problem) { e.At("value given for the run") })
 		case p.Default != nil:
 			p.Value = p.Default
 		case len(p.Values) > 0:
-			p.Value, _ = x.convert(p, &syntax.Node{Text: p.Values[0], Pos: p.node.Pos}, func(*syntax.Problem) {}, nil)
+			p.Value, _ = x.convert(p, &syntax.Node{Text: p.Values[0], Pos: p.node.Pos}, func(*syntax.Problem) {})
 		case !x.opt.Head:
 			x.report.Error(p.node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it when the run is queued, or declare a default")
 		}
 		set.set(p.Name, p.Value)
 		set.list = append(set.list, p)
 	}
+	x.bindWebhooks(set, given)
 	unknown := make([]string, 0, len(given))
 	for name := range given {
 		unknown = append(unknown, name)
@@ -192,9 +196,25 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 	return set
 }
 
+// bindWebhooks makes the content of a call from outside readable under the alias
+// of its resource; without such a call it is empty.
+func (x *Expander) bindWebhooks(set *parameterSet, given map[string]any) {
+	for _, item := range list(x.order[0].Root.Get("resources").Get("webhooks")) {
+		alias := item.Get("webhook")
+		if alias == nil || alias.Kind != syntax.Scalar {
+			continue
+		}
+		if _, declared := set.Get(alias.Text); declared {
+			continue
+		}
+		set.set(alias.Text, fromAny(given[strings.ToLower(alias.Text)], alias))
+		delete(given, strings.ToLower(alias.Text))
+	}
+}
+
 // bindCall gives a template's parameters the arguments of a call.
 func (x *Expander) bindCall(d declared, call syntax.Fields, f *syntax.File, s *scope) *parameterSet {
-	set := &parameterSet{values: map[string]expression.Value{}, strict: !d.legacy && !x.opt.Head, file: "template " + f.Name()}
+	set := &parameterSet{values: map[string]expression.Value{}, strict: !d.legacy && !d.none && !x.opt.Head, file: "template " + f.Name()}
 	args := call.Get("parameters")
 	if args != nil && args.Kind != syntax.Mapping {
 		if !args.IsEmpty() && !args.Bad {
@@ -213,9 +233,11 @@ func (x *Expander) bindCall(d declared, call syntax.Fields, f *syntax.File, s *s
 			where := func(e *syntax.Problem) {
 				e.At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.node.Line, p.node.Column)
 			}
-			p.Value, _ = x.convert(p, arg, where, s)
+			p.Value, _ = x.convert(p, arg, where)
+			p.Value = x.settle(p, f, s)
 		case p.Default != nil:
-			p.Value = x.defaultOf(p, s)
+			p.Value = p.Default
+			p.Value = x.settle(p, f, s)
 		default:
 			x.report.Error(call.Key("template"), "parameter-required", "a value for the '%s' parameter must be provided", p.Name).
 				Want("%s", wants(p.Type)).At("call of %s, which declares it at %s:%d:%d", f.Name(), f.Name(), p.node.Line, p.node.Column).
@@ -234,7 +256,7 @@ func (x *Expander) extraArguments(args *syntax.Node, known map[string]bool, d de
 		if known[strings.ToLower(p.Key.Text)] || p.Key.Bad {
 			continue
 		}
-		if d.legacy {
+		if d.legacy || d.none {
 			set.set(p.Key.Text, p.Value)
 			continue
 		}
@@ -249,10 +271,17 @@ func (x *Expander) extraArguments(args *syntax.Node, known map[string]bool, d de
 	}
 }
 
-// defaultOf is a default, with the template calls in it replaced.
-func (x *Expander) defaultOf(p Parameter, s *scope) *syntax.Node {
-	if at := slotOfType(p.Type); at != slotAny && !p.Default.Bad {
-		return x.adopt(p.Default, at, s)
+// settle replaces the template calls in a list of steps, jobs or stages before
+// the called template sees it, so that a template which refuses some steps sees
+// all of them. Their paths are relative to the called template. A repository
+// that only the called template declares is not known yet: such a call stays,
+// for where the list is inserted.
+func (x *Expander) settle(p Parameter, f *syntax.File, s *scope) *syntax.Node {
+	at := slotOfType(p.Type)
+	if at == slotAny || p.Value == nil || p.Value.Bad {
+		return p.Value
 	}
-	return p.Default
+	inner := *s
+	inner.file, inner.environ, inner.early = f, nil, true
+	return longForm(x.adopt(p.Value, at, &inner), at)
 }

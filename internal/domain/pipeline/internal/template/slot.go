@@ -34,7 +34,7 @@ func (s slot) child(key string) slot {
 		return slotVariables
 	case key == "stages" && s == slotRoot:
 		return slotStages
-	case key == "jobs" && (s == slotRoot || s == slotStage):
+	case (key == "jobs" || key == "phases") && (s == slotRoot || s == slotStage):
 		return slotJobs
 	case key == "steps" && (s == slotRoot || s == slotJob || s == slotStrategy):
 		return slotSteps

@@ -61,14 +61,15 @@ func TestLocate(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
-	x := &Expander{report: &syntax.Report{}, names: map[string]string{"lib": "Lib"}}
+	x := &Expander{report: &syntax.Report{}, names: map[string]repository{"lib": {alias: "Lib"}}}
+	from := &syntax.File{Repository: "self", Path: "ci/p.yml"}
 	for ref, want := range map[string]string{
 		"t.yml": "self:ci/t.yml", "./t.yml": "self:ci/t.yml", "../t.yml": "self:t.yml", "/t.yml": "self:t.yml", `sub\t.yml`: "self:ci/sub/t.yml", "t.yml@lib": "Lib:t.yml",
-		"a/../t.yml@LIB": "Lib:t.yml", "/t.yml@self": "self:t.yml", "../../t.yml": "no", "t.yml@none": "no", "../../../etc/passwd@lib": "no",
+		"a/../t.yml@LIB": "Lib:t.yml", "/t.yml@self": "self:t.yml", "t.yml@self": "self:ci/t.yml self:t.yml", "../../t.yml": "no", "t.yml@none": "no", "../../../etc/passwd@lib": "no",
 	} {
 		got := "no"
-		if repository, file, ok := x.resolve(&syntax.Node{Text: ref, Pos: syntax.Pos{File: &syntax.File{Repository: "self", Path: "ci/p.yml"}}}); ok {
-			got = repository + ":" + file
+		if repository, paths, ok := x.resolve(&syntax.Node{Text: ref}, from); ok && len(paths) > 0 {
+			got = repository + ":" + strings.Join(paths, " "+repository+":")
 		}
 		if got != want {
 			t.Errorf("%s = %s, want %s", ref, got, want)

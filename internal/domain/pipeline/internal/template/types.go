@@ -58,7 +58,7 @@ func slotOfType(kind string) slot {
 }
 
 // convert checks a value against a parameter's type. ok is false after a report.
-func (x *Expander) convert(p Parameter, n *syntax.Node, where func(*syntax.Problem), s *scope) (out *syntax.Node, ok bool) {
+func (x *Expander) convert(p Parameter, n *syntax.Node, where func(*syntax.Problem)) (out *syntax.Node, ok bool) {
 	out, ok = convertTo(p.Type, n)
 	if !ok {
 		article := "a "
@@ -78,9 +78,6 @@ func (x *Expander) convert(p Parameter, n *syntax.Node, where func(*syntax.Probl
 		return out, false
 	}
 	if at := slotOfType(p.Type); at != slotAny {
-		if s != nil {
-			out = x.adopt(out, at, s)
-		}
 		out = longForm(out, at)
 	}
 	return out, true
@@ -269,7 +266,7 @@ func fromAny(v any, at *syntax.Node) *syntax.Node {
 	case []any:
 		n.Kind = syntax.Sequence
 		for _, item := range v {
-			n.Items = append(n.Items, fromAny(item, at))
+			n.Items = append(n.Items, member(item, at))
 		}
 	case map[string]any:
 		n.Kind = syntax.Mapping
@@ -279,10 +276,18 @@ func fromAny(v any, at *syntax.Node) *syntax.Node {
 		}
 		sort.Strings(names)
 		for _, name := range names {
-			n.Pairs = append(n.Pairs, syntax.Pair{Key: &syntax.Node{Text: name, Pos: at.Pos}, Value: fromAny(v[name], at)})
+			n.Pairs = append(n.Pairs, syntax.Pair{Key: &syntax.Node{Text: name, Pos: at.Pos}, Value: member(v[name], at)})
 		}
 	default:
 		n.Text = fmt.Sprint(v)
 	}
+	return n
+}
+
+// member is a value inside of a list or mapping. Text there is text, also when
+// it looks like a number: whoever sent it could have sent a number.
+func member(v any, at *syntax.Node) *syntax.Node {
+	n := fromAny(v, at)
+	_, n.Quoted = v.(string)
 	return n
 }

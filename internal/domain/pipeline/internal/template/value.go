@@ -30,6 +30,16 @@ func (o object) Pairs() []expression.Pair {
 	return out
 }
 
+// Plain reports whether a value is text that was written without quotes.
+func (o object) Plain(i int) bool { return plain(o.n.Pairs[i].Value) }
+
+// Plain reports whether an item is text that was written without quotes.
+func (a array) Plain(i int) bool { return plain(a.n.Items[i]) }
+
+func plain(n *syntax.Node) bool {
+	return n != nil && n.Kind == syntax.Scalar && n.Typed == nil && !n.Quoted && !n.Block
+}
+
 // Items returns the members.
 func (a array) Items() []expression.Value {
 	out := make([]expression.Value, len(a.n.Items))
@@ -141,12 +151,14 @@ type loop struct {
 
 // scope is what expressions see at one place.
 type scope struct {
+	file      *syntax.File // whose body is expanded: template references are relative to it
 	call      *syntax.Call
 	params    expression.Object
 	vars      *variables
 	loops     *loop
 	resources expression.Value
 	environ   *expression.Env
+	early     bool // calls into repositories that are not known yet are left alone
 }
 
 // withVariables opens an inner variable scope.
