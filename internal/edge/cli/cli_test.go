@@ -313,6 +313,9 @@ func TestExplainKnowsEveryCodeOfTheEdges(t *testing.T) {
 	if out, _, code := d.run("explain", "not-healthy"); code != 0 || !strings.Contains(out, "Production was not touched") {
 		t.Errorf("explain: %d %s", code, out)
 	}
+	if out, _, code := d.run("explain", "dependsOn"); code != 0 || !strings.Contains(out, "Stages to wait for") {
+		t.Errorf("explain of a key: %d %s", code, out)
+	}
 	if _, errs, code := d.run("explain", "healthy"); code != 4 || !strings.Contains(errs, "not-healthy") {
 		t.Errorf("explain of a part: %d %s", code, errs)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/artifact/webdeploy"
+	"penstock.dev/penstock/internal/domain/pipeline/editor"
 )
 
 func (c *cli) webdeployCommand() *cobra.Command {
@@ -118,12 +119,15 @@ func (c *cli) webdeployApply() *cobra.Command {
 }
 
 func (c *cli) explainCommand() *cobra.Command {
-	return command("explain [CODE]", "Prints the documentation of an error, offline.", "penstock explain not-healthy\npenstock explain", between(0, 1, "CODE"), func(_ context.Context, args []string) error {
+	return command("explain [CODE|KEY|TASK]", "Prints the documentation of an error, a key, a function or a task, offline.", "penstock explain not-healthy\npenstock explain dependsOn\npenstock explain CopyFiles@2", between(0, 1, "CODE"), func(_ context.Context, args []string) error {
 		all := explanations()
 		if len(args) == 0 {
 			return c.outln(strings.Join(slices.Sorted(maps.Keys(all)), "\n"))
 		}
 		text, ok := all[strings.ToLower(args[0])]
+		if word, known := editor.Explain(args[0]); known && !ok {
+			return c.outln(word)
+		}
 		if !ok {
 			var near []string
 			for code := range all {

@@ -60,7 +60,7 @@ func (s *server) refresh(ctx context.Context) bool {
 		if err != nil {
 			continue
 		}
-		id, _ := place.id(d.path)
+		id := place.own(d.path)
 		result, err := s.project(place).Check(ctx, editor.Read(id.Repository, id.Path, d.text), workspace.Input(id.Path))
 		if err != nil {
 			continue
@@ -82,12 +82,12 @@ func (s *server) refresh(ctx context.Context) bool {
 func (s *server) place(ctx context.Context, path string) (*checkout, error) {
 	folder := filepath.Dir(path)
 	s.mu.Lock()
-	c, workspace := s.places[folder], s.opt.Workspace
+	c, workspace, folders := s.places[folder], s.opt.Workspace, s.folders
 	s.mu.Unlock()
 	if c != nil {
 		return c, nil
 	}
-	c, err := workspace.checkout(ctx, path, s.overlay)
+	c, err := workspace.checkout(ctx, path, folders, s.overlay)
 	if err != nil {
 		return nil, err
 	}

@@ -37,16 +37,13 @@ func (c *checkout) path(f editor.FileID) string {
 	return filepath.Join(c.folders[strings.ToLower(f.Repository)], filepath.FromSlash(f.Path))
 }
 
-// id is what the checkout calls a file on disk.
-func (c *checkout) id(path string) (editor.FileID, bool) {
-	best, length := editor.FileID{}, -1
-	for alias, folder := range c.folders {
-		rel, err := filepath.Rel(folder, path)
-		if err == nil && filepath.IsLocal(rel) && len(folder) > length {
-			best, length = editor.FileID{Repository: alias, Path: filepath.ToSlash(rel)}, len(folder)
-		}
+// own is the name of a file of the checkout itself.
+func (c *checkout) own(path string) editor.FileID {
+	rel, err := filepath.Rel(c.root, path)
+	if err != nil {
+		rel = filepath.Base(path)
 	}
-	return best, length >= 0
+	return editor.FileID{Repository: "self", Path: filepath.ToSlash(rel)}
 }
 
 // Bounds of a search for files that may call templates.
@@ -82,12 +79,17 @@ func (c *checkout) files() []editor.FileID {
 	return out
 }
 
-// open makes the checkout of a file. Folders that are not there are left out,
+// checkout finds the checkout of a file. Folders that are not there are left out,
 // so that a template in them is reported where it is named.
-func (w Workspace) checkout(ctx context.Context, file string, overlay func(string) ([]byte, bool)) (*checkout, error) {
+func (w Workspace) checkout(ctx context.Context, file string, folders []string, overlay func(string) ([]byte, bool)) (*checkout, error) {
 	root := checkoutOf(ctx, filepath.Dir(file))
 	if w.Root != "" {
 		root = w.path(w.Root)
+	}
+	for _, folder := range folders { // where there is no git, what the editor opened is the repository
+		if rel, err := filepath.Rel(folder, file); root == "" && err == nil && filepath.IsLocal(rel) {
+			root = folder
+		}
 	}
 	if root == "" {
 		root = filepath.Dir(file)

@@ -55,6 +55,10 @@ type initializeParams struct {
 		} `json:"general"`
 	} `json:"capabilities"`
 	InitializationOptions *settings `json:"initializationOptions"`
+	RootURI               string    `json:"rootUri"`
+	WorkspaceFolders      []struct {
+		URI string `json:"uri"`
+	} `json:"workspaceFolders"`
 }
 
 type configurationParams struct {

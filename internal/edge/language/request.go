@@ -22,9 +22,7 @@ func (s *server) project(place *checkout) *editor.Project {
 			for _, root := range s.roots() {
 				c := s.checks[root]
 				if c.place.root == place.root && slices.ContainsFunc(c.result.Read, func(id editor.FileID) bool { return place.path(id) == path }) {
-					if id, ok := place.id(root); ok {
-						out = append(out, s.opt.Workspace.Input(id.Path))
-					}
+					out = append(out, s.opt.Workspace.Input(place.own(root).Path))
 				}
 			}
 			if len(out) == 0 && d.Repository == "self" {
@@ -51,10 +49,11 @@ func (s *server) subject(ctx context.Context, uri string) (subject, bool) {
 	s.mu.Lock()
 	d := s.docs[path]
 	var place *checkout
+	var id editor.FileID
 	for _, root := range s.roots() {
 		c := s.checks[root]
-		if slices.ContainsFunc(c.result.Read, func(id editor.FileID) bool { return c.place.path(id) == path }) {
-			place = c.place
+		if i := slices.IndexFunc(c.result.Read, func(id editor.FileID) bool { return c.place.path(id) == path }); i >= 0 {
+			place, id = c.place, c.result.Read[i]
 			break
 		}
 	}
@@ -67,9 +66,9 @@ func (s *server) subject(ctx context.Context, uri string) (subject, bool) {
 		if place, err = s.place(ctx, path); err != nil {
 			return subject{}, false
 		}
+		id = place.own(path)
 	}
-	id, ok := place.id(path)
-	return subject{Project: s.project(place), doc: editor.Read(id.Repository, id.Path, d.text), place: place}, ok
+	return subject{Project: s.project(place), doc: editor.Read(id.Repository, id.Path, d.text), place: place}, true
 }
 
 // at is the place that a request means.

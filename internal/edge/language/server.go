@@ -29,21 +29,22 @@ const Delay = 150 * time.Millisecond
 
 // server is one session with one editor.
 type server struct {
-	opt    Options
-	rpc    *jrpc2.Server
-	hangUp func()
-	ctx    context.Context // ends with the session
-	mu     sync.Mutex
-	docs   map[string]*document // by path
-	places map[string]*checkout // by folder of a file
-	checks map[string]check     // by path of an open file, what compiling it as a pipeline gave
-	edits  int                  // counts what may change the result of a check
-	shown  map[string]string    // by URI, the findings that were sent last
-	timer  *time.Timer
-	utf32  bool
-	ended  bool // by shutdown, as the protocol wants
-	busy   sync.WaitGroup
-	turn   sync.Mutex // one check at a time
+	opt     Options
+	rpc     *jrpc2.Server
+	hangUp  func()
+	ctx     context.Context // ends with the session
+	mu      sync.Mutex
+	folders []string             // that the editor has open
+	docs    map[string]*document // by path
+	places  map[string]*checkout // by folder of a file
+	checks  map[string]check     // by path of an open file, what compiling it as a pipeline gave
+	edits   int                  // counts what may change the result of a check
+	shown   map[string]string    // by URI, the findings that were sent last
+	timer   *time.Timer
+	utf32   bool
+	ended   bool // by shutdown, as the protocol wants
+	busy    sync.WaitGroup
+	turn    sync.Mutex // one check at a time
 }
 
 // document is an open file.
@@ -156,6 +157,14 @@ func (s *server) initialize(_ context.Context, p initializeParams) (any, error) 
 	}
 	s.mu.Lock()
 	s.utf32 = encoding == "utf-32"
+	for _, f := range p.WorkspaceFolders {
+		if path, ok := pathOf(f.URI); ok {
+			s.folders = append(s.folders, path)
+		}
+	}
+	if path, ok := pathOf(p.RootURI); ok && len(s.folders) == 0 {
+		s.folders = []string{path}
+	}
 	s.mu.Unlock()
 	s.configure(p.InitializationOptions)
 	return map[string]any{

@@ -274,6 +274,27 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestExplain(t *testing.T) {
+	for word, want := range map[string][]string{
+		"dependson":   {"dependsOn of a stage: text or list of text", "dependsOn of a job, a deployment: "},
+		"job":         {"job: Steps that run on one agent.", "cancelTimeoutInMinutes    Minutes"},
+		"eq":          {"eq(a, b); usable: everywhere"},
+		"CopyFiles":   {"CopyFiles@2\n- SourceFolder filePath"},
+		"copyfiles@2": {"TargetFolder string, required"},
+		"vmImage":     {"different: there are no hosted agents"},
+	} {
+		got, ok := Explain(word)
+		for _, w := range want {
+			if !ok || !strings.Contains(got, w) {
+				t.Errorf("%s: no %q in\n%s", word, w, got)
+			}
+		}
+	}
+	if text, ok := Explain("not-healthy"); ok {
+		t.Errorf("not-healthy is no word of the language: %s", text)
+	}
+}
+
 // Whatever is typed, no question makes the editor fail.
 func FuzzEditor(f *testing.F) {
 	for _, s := range []string{"steps:\n- script: |\n   x\n", "a: [", "- - - x", "${{ if", "x: ${{ parameters['a", "- ${{ each a in b }}:\n  - ", "'", "jobs:\n- job:\n  - x\n: y", "\t- a:\n", "a: >\n\n  ü $(x"} {
