@@ -89,13 +89,14 @@ func layer(pkg string) string {
 var may = map[string][]string{
 	"base":         {"base"},
 	"domain":       {"domain", "base"},
-	"edge":         {"edge", "domain", "base", "web", "examples"},
+	"edge":         {"edge", "domain", "base", "web", "examples", "docs"},
 	"adapter":      {"adapter", "domain", "base"},
 	"agent":        {"agent", "domain", "base"},
 	"server":       {"server", "edge", "adapter", "agent", "domain", "base", "web"},
 	"cmd/penstock": {"server", "edge", "agent", "domain", "base"},
 	"web":          {},
 	"examples":     {},
+	"docs":         {},
 	"e2e":          {"base"},
 }
 

@@ -12,7 +12,7 @@ func (t Trigger) MatchPush(ref string, changedPaths []string) bool {
 	if t.None {
 		return false
 	}
-	if tag, ok := strings.CutPrefix(ref, "refs/tags/"); ok {
+	if tag, ok := strings.CutPrefix(ref, tagRefs); ok {
 		return t.matchTag(tag)
 	}
 	if t.Branches.empty() && !t.Tags.empty() {
@@ -24,18 +24,18 @@ func (t Trigger) MatchPush(ref string, changedPaths []string) bool {
 // matchTag tests a pushed tag. Tags may also stand among the branches, written
 // in full; they ignore path filters.
 func (t Trigger) matchTag(tag string) bool {
-	ref := "refs/tags/" + tag
+	ref := tagRefs + tag
 	full := Filters{Include: tagPatterns(t.Branches.Include), Exclude: tagPatterns(t.Branches.Exclude)}
-	if len(full.Include) > 0 && MatchFilters(full, ref) {
+	if len(full.Include) > 0 && full.match(ref, tagRefs) {
 		return true
 	}
-	return !t.Tags.empty() && MatchFilters(t.Tags, ref)
+	return !t.Tags.empty() && t.Tags.match(ref, tagRefs)
 }
 
 func tagPatterns(patterns []string) []string {
 	var out []string
 	for _, p := range patterns {
-		if strings.HasPrefix(strings.TrimPrefix(p, "/"), "refs/tags/") {
+		if strings.HasPrefix(strings.TrimPrefix(p, "/"), tagRefs) {
 			out = append(out, p)
 		}
 	}
@@ -68,26 +68,37 @@ func containsAll(have, want []string) bool {
 
 func (f Filters) empty() bool { return len(f.Include) == 0 && len(f.Exclude) == 0 }
 
+const (
+	branchRefs = "refs/heads/"
+	tagRefs    = "refs/tags/"
+)
+
 // MatchFilters tests a ref: includes first, then excludes; no includes mean all.
-func MatchFilters(f Filters, ref string) bool {
-	short := shortRef(ref)
-	test := func(p string) bool { return wildcard(shortRef(p), short) }
+// main, /main and refs/heads/main are one spelling of a branch; any other ref
+// is matched by what is written in full.
+func MatchFilters(f Filters, ref string) bool { return f.match(ref, branchRefs) }
+
+// match tests a ref against patterns; one that is not written in full is below
+// the folder.
+func (f Filters) match(ref, folder string) bool {
+	ref = fullRef(ref, folder)
+	test := func(p string) bool { return wildcard(fullRef(p, folder), ref) }
 	if len(f.Include) > 0 && !slices.ContainsFunc(f.Include, test) {
 		return false
 	}
 	return !slices.ContainsFunc(f.Exclude, test)
 }
 
-// shortRef makes main, /main and refs/heads/main one spelling. Tags keep their
-// name alone too: a filter is only ever asked about one of the two.
-func shortRef(ref string) string {
+func fullRef(ref, folder string) string {
 	ref = strings.TrimPrefix(ref, "/")
-	for _, prefix := range []string{"refs/heads/", "refs/tags/"} {
-		if rest, ok := strings.CutPrefix(ref, prefix); ok {
-			return rest
-		}
+	switch {
+	case strings.HasPrefix(ref, "refs/"):
+		return ref
+	case ref == "*": // everything, also what is no branch
+		return ref
+	default:
+		return folder + ref
 	}
-	return ref
 }
 
 // wildcard matches * (anything, also /) and ? (one character) in linear time.

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -52,6 +53,33 @@ func TestMatchPush(t *testing.T) {
 		{"path question", pipeline.Trigger{Paths: in("a?c")}, "refs/heads/m", []string{"abc/d"}, true},
 		{"path bracket", pipeline.Trigger{Paths: in("a[b*")}, "refs/heads/m", []string{"a[bc"}, true},
 		{"path none changed", pipeline.Trigger{Paths: in("a")}, "refs/heads/m", nil, false},
+		{"tag pattern is no branch", pipeline.Trigger{Branches: in("main", "refs/tags/v*")}, "refs/heads/v2", nil, false},
+		{"branch pattern is no tag", pipeline.Trigger{Tags: in("refs/heads/v*")}, "refs/tags/v2", nil, false},
+		{"slash", pipeline.Trigger{Branches: in("/main")}, "refs/heads/main", nil, true},
+		{"all heads", pipeline.Trigger{Branches: in("refs/heads/*")}, "refs/heads/a/b", nil, true},
+		{"star is no tag", pipeline.Trigger{Branches: in("*")}, "refs/tags/v1", nil, false},
+		{"star in the middle", pipeline.Trigger{Branches: in("a*c/d")}, "refs/heads/ab/xc/d", nil, true},
+		{"star may be nothing", pipeline.Trigger{Branches: in("ab*")}, "refs/heads/ab", nil, true},
+		{"question is one", pipeline.Trigger{Branches: in("a?")}, "refs/heads/a", nil, false},
+		{"question is a slash", pipeline.Trigger{Branches: in("a?b")}, "refs/heads/a/b", nil, true},
+		{"question is a character", pipeline.Trigger{Branches: in("a?b")}, "refs/heads/aéb", nil, true},
+		{"anchored", pipeline.Trigger{Branches: in("main")}, "refs/heads/xmain", nil, false},
+		{"exclude pattern of a tag", pipeline.Trigger{Branches: pipeline.Filters{Include: []string{"refs/tags/v*"}, Exclude: []string{"refs/tags/v1"}}}, "refs/tags/v1", nil, false},
+		{"branches or tags, branch", pipeline.Trigger{Branches: in("main"), Tags: in("v*")}, "refs/heads/main", nil, true},
+		{"branches or tags, tag", pipeline.Trigger{Branches: in("main"), Tags: in("v*")}, "refs/tags/v1", nil, true},
+		{"branches or tags, neither", pipeline.Trigger{Branches: in("main"), Tags: in("v*")}, "refs/heads/v1", nil, false},
+		{"tags ignore paths", pipeline.Trigger{Tags: in("v*"), Paths: in("src")}, "refs/tags/v1", nil, true},
+		{"branch and path", pipeline.Trigger{Branches: in("main"), Paths: in("src")}, "refs/heads/x", []string{"src/a"}, false},
+		{"path of a file", pipeline.Trigger{Paths: in("README.md")}, "refs/heads/m", []string{"README.md"}, true},
+		{"path of a file below", pipeline.Trigger{Paths: in("README.md")}, "refs/heads/m", []string{"docs/README.md"}, false},
+		{"path case", pipeline.Trigger{Paths: in("Src")}, "refs/heads/m", []string{"src/a"}, false},
+		{"path star star", pipeline.Trigger{Paths: in("src/**")}, "refs/heads/m", []string{"src/a/b/c"}, true},
+		{"path star star in front", pipeline.Trigger{Paths: in("**/go.mod")}, "refs/heads/m", []string{"go.mod"}, true},
+		{"path star is all", pipeline.Trigger{Paths: in("*")}, "refs/heads/m", []string{"a/b"}, true},
+		{"path part", pipeline.Trigger{Paths: in("src/app*")}, "refs/heads/m", []string{"src/app1/x"}, true},
+		{"path backslash", pipeline.Trigger{Paths: in(`a\*b`)}, "refs/heads/m", []string{`a\xb`}, true},
+		{"path deeper exclude and include", pipeline.Trigger{Paths: pipeline.Filters{Include: []string{"a", "a/b/c"}, Exclude: []string{"a/b"}}}, "refs/heads/m", []string{"a/b/c/d"}, true},
+		{"path between", pipeline.Trigger{Paths: pipeline.Filters{Include: []string{"a", "a/b/c"}, Exclude: []string{"a/b"}}}, "refs/heads/m", []string{"a/b/x"}, false},
 		{"root", pipeline.Trigger{Paths: in("/")}, "refs/heads/m", []string{"x"}, true},
 	} {
 		if got := c.t.MatchPush(c.ref, c.paths); got != c.want {
@@ -79,10 +107,45 @@ func TestMatchPullRequestAndCompletion(t *testing.T) {
 	}
 }
 
+// TestCompletion is which finished runs of another pipeline start this one.
+func TestCompletion(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		t            pipeline.PipelineTrigger
+		ref          string
+		tags, stages []string
+		want         bool
+	}{
+		{"everything", pipeline.PipelineTrigger{}, "refs/heads/a", nil, nil, true},
+		{"branch", pipeline.PipelineTrigger{Branches: in("releases/*")}, "refs/heads/releases/1", nil, nil, true},
+		{"other branch", pipeline.PipelineTrigger{Branches: in("releases/*")}, "refs/heads/main", nil, nil, false},
+		{"excluded", pipeline.PipelineTrigger{Branches: out("main")}, "refs/heads/main", nil, nil, false},
+		{"one of two tags", pipeline.PipelineTrigger{Tags: []string{"a", "b"}}, "refs/heads/main", []string{"a"}, nil, false},
+		{"both tags", pipeline.PipelineTrigger{Tags: []string{"a", "b"}}, "refs/heads/main", []string{"c", "B", "a"}, nil, true},
+		{"one of two stages", pipeline.PipelineTrigger{Stages: []string{"x", "y"}}, "refs/heads/main", nil, []string{"x"}, false},
+		{"both stages", pipeline.PipelineTrigger{Stages: []string{"x", "y"}}, "refs/heads/main", nil, []string{"Y", "X"}, true},
+		{"stages but no tag", pipeline.PipelineTrigger{Stages: []string{"x"}, Tags: []string{"a"}}, "refs/heads/main", nil, []string{"x"}, false},
+	} {
+		if got := c.t.MatchCompletion(c.ref, c.tags, c.stages); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
 func TestSkipsCI(t *testing.T) {
-	for message, want := range map[string]bool{"fix [skip ci]": true, "[CI SKIP]\n\nx": true, "skip-checks:true": true, "x ***NO_CI***": true, "[azp skip]": true, "skip ci": false, "": false} {
-		if pipeline.SkipsCI(message) != want {
-			t.Error(message)
+	for _, marker := range []string{"[skip ci]", "[ci skip]", "skip-checks: true", "skip-checks:true", "[skip azurepipelines]", "[azurepipelines skip]", "[skip azpipelines]", "[azpipelines skip]", "[skip azp]", "[azp skip]", "***NO_CI***"} {
+		for _, message := range []string{marker, "fix: x " + marker + " y", "fix\n\n" + strings.ToUpper(marker), strings.ToLower(marker) + "!"} {
+			if !pipeline.SkipsCI(message) {
+				t.Errorf("%q does not skip", message)
+			}
+		}
+		if pipeline.SkipsCI("x "+marker[:len(marker)-1]) || pipeline.SkipsCI(marker[1:]) {
+			t.Errorf("a part of %q skips", marker)
+		}
+	}
+	for _, message := range []string{"", "skip ci", "[skip  ci]", "skip-checks: false", "[skip]", "NO_CI"} {
+		if pipeline.SkipsCI(message) {
+			t.Errorf("%q skips", message)
 		}
 	}
 }
@@ -118,6 +181,66 @@ func TestFilterLaws(t *testing.T) {
 		}
 		if !pipeline.MatchFilters(in(short[:1]+"*"), ref) || !pipeline.MatchFilters(in(strings.Repeat("?", len(short))), ref) {
 			t.Fatal("wildcards")
+		}
+	})
+}
+
+// TestWildcardLaws compares branch patterns with regular expressions.
+func TestWildcardLaws(t *testing.T) {
+	text := rapid.StringMatching(`[ab/]{0,6}`)
+	pattern := rapid.StringMatching(`[ab/*?]{1,6}`)
+	rapid.Check(t, func(t *rapid.T) {
+		p, name := pattern.Draw(t, "pattern"), text.Draw(t, "name")
+		if strings.HasPrefix(p, "/") || strings.HasPrefix(name, "/") {
+			return
+		}
+		quoted := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(p))
+		want := regexp.MustCompile("^(?s:" + quoted + ")$").MatchString(name)
+		if got := pipeline.MatchFilters(in(p), "refs/heads/"+name); got != want {
+			t.Fatalf("%s and %s: %v", p, name, got)
+		}
+	})
+}
+
+// TestPathLaws states what holds for every set of path filters.
+func TestPathLaws(t *testing.T) {
+	folder := rapid.StringMatching(`[ab]{1,2}(/[ab]{1,2}){0,2}`)
+	rapid.Check(t, func(t *rapid.T) {
+		file := folder.Draw(t, "folder") + "/" + "f.go"
+		f := pipeline.Filters{Include: rapid.SliceOfN(folder, 0, 3).Draw(t, "include"), Exclude: rapid.SliceOfN(folder, 0, 3).Draw(t, "exclude")}
+		match := func(f pipeline.Filters, files ...string) bool {
+			return pipeline.Trigger{Paths: f}.MatchPush("refs/heads/main", files)
+		}
+		got := match(f, file)
+		// The deepest folder that holds the file decides.
+		want, deepest := len(f.Include) == 0, -1
+		for _, rules := range []struct {
+			paths   []string
+			include bool
+		}{{f.Include, true}, {f.Exclude, false}} {
+			for _, r := range rules.paths {
+				if strings.HasPrefix(file, r+"/") && len(r) >= deepest {
+					want, deepest = rules.include, len(r)
+				}
+			}
+		}
+		// An include as deep as the exclude loses, whatever the order.
+		for _, r := range f.Exclude {
+			if strings.HasPrefix(file, r+"/") && len(r) == deepest {
+				want = false
+			}
+		}
+		if got != want {
+			t.Fatalf("%s with %+v: %v", file, f, got)
+		}
+		for i, r := range f.Include { // one spelling is as good as another
+			f.Include[i] = rapid.SampledFrom([]string{r, "/" + r, r + "/", r + "/*", r + "/**"}).Draw(t, "spelling")
+		}
+		if match(f, file) != got {
+			t.Fatalf("the spelling of %+v matters for %s", f, file)
+		}
+		if got && !match(f, "zz", file) {
+			t.Fatal("one changed file is enough")
 		}
 	})
 }

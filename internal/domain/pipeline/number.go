@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
@@ -54,8 +55,8 @@ func FormatRunNumber(format string, t NumberTokens) (string, error) {
 		return "", fault.New(fault.Invalid, "run-number", "the run number %s has a character that is not allowed", text).Want(`none of %s`, illegalInNumber)
 	case strings.HasSuffix(text, "."):
 		return "", fault.New(fault.Invalid, "run-number", "the run number %s ends with a period", text)
-	case len(text) > maxNumber:
-		return "", fault.New(fault.Invalid, "run-number", "the run number is too long").Want("at most %d characters", maxNumber).Got("%d", len(text))
+	case utf8.RuneCountInString(text) > maxNumber:
+		return "", fault.New(fault.Invalid, "run-number", "the run number is too long").Want("at most %d characters", maxNumber).Got("%d", utf8.RuneCountInString(text))
 	case text == "":
 		return "", fault.New(fault.Invalid, "run-number", "the run number is empty")
 	}

@@ -93,7 +93,10 @@ func EvaluateJSON(expr string, rc RuntimeContext) (any, error) {
 	}
 	text, isText := v.(string)
 	if !isText {
-		text = expression.JSON(v)
+		var ok bool
+		if text, ok = expression.JSON(v); !ok {
+			return nil, tooLarge()
+		}
 	}
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
@@ -134,6 +137,10 @@ func faultOf(err error, expr string) error {
 	return out
 }
 
+func tooLarge() error {
+	return fault.New(fault.Invalid, "expression-memory", "the expression's value is too large to be written as JSON").Want("at most 20 MB")
+}
+
 // variableContext looks variables up one by one: the run's own set is not ours.
 type variableContext struct{ lookup func(string) (string, bool) }
 
@@ -172,7 +179,9 @@ func slotEnv(slot RuntimeSlot) expression.Env {
 	env.Contexts["pipeline"] = lazily((*RuntimeContext).pipeline)
 	env.Contexts["resources"] = lazily(func(rc *RuntimeContext) expression.Value { return anyValue(rc.Resources) })
 	env.Contexts["dependencies"] = lazily(func(rc *RuntimeContext) expression.Value { return dependencyMap(rc.Dependencies) })
-	env.Contexts["stagedependencies"] = lazily((*RuntimeContext).stageDependencies)
+	if slot != SlotStageCondition {
+		env.Contexts["stagedependencies"] = lazily((*RuntimeContext).stageDependencies)
+	}
 	if variable {
 		env.Functions["counter"] = expression.Function{Min: 0, Max: 2, Call: func(state any, args []expression.Value) (expression.Value, error) {
 			return state.(*RuntimeContext).counter(args)
@@ -196,8 +205,15 @@ func (rc *RuntimeContext) Env() expression.Env {
 	return env
 }
 
-// checkEnv knows every name a slot offers.
-func checkEnv(slot RuntimeSlot) expression.Env { return slotEnvs[slot] }
+// checkEnv knows every name a slot offers. A condition of a stage that names
+// stageDependencies fails its stage, but not the file: files in use have it.
+func checkEnv(slot RuntimeSlot) expression.Env {
+	env := slotEnvs[slot]
+	if slot == SlotStageCondition {
+		env.Contexts = slotEnvs[SlotJobCondition].Contexts
+	}
+	return env
+}
 
 func (rc *RuntimeContext) variables() expression.Value { return &variableContext{rc.Variables} }
 

@@ -137,7 +137,7 @@ func TestNamedStatus(t *testing.T) {
 // TestSlotNames is what an expression may name where.
 func TestSlotNames(t *testing.T) {
 	for expr, slots := range map[string]string{ // step, job, stage condition; job, stage variable
-		"variables.a": "yyyyy", "pipeline.startTime": "nyyyy", "resources.x": "nyyyy", "dependencies.A.result": "nyyyy", "stageDependencies.S.J.result": "nyyyy", "parameters.p": "nnnnn",
+		"variables.a": "yyyyy", "pipeline.startTime": "nyyyy", "resources.x": "nyyyy", "dependencies.A.result": "nyyyy", "stageDependencies.S.J.result": "nynyy", "parameters.p": "nnnnn",
 		"succeeded()": "yyynn", "failed()": "yyynn", "always()": "yyynn", "canceled()": "yyynn", "succeededOrFailed()": "yyynn", "succeeded('A')": "nyynn", "counter('a', 1)": "nnnyy", "VARIABLES.A": "yyyyy", "Eq(1, 1)": "yyyyy",
 	} {
 		for i, slot := range []pipeline.RuntimeSlot{pipeline.SlotStepCondition, pipeline.SlotJobCondition, pipeline.SlotStageCondition, pipeline.SlotJobVariable, pipeline.SlotStageVariable} {
@@ -188,27 +188,4 @@ func TestExpandMacros(t *testing.T) {
 			t.Fatalf("%q became %q", s, got)
 		}
 	})
-}
-
-func TestFormatRunNumber(t *testing.T) {
-	tokens := pipeline.NumberTokens{
-		Now:    time.Date(2026, 3, 4, 15, 6, 7, 0, time.UTC),
-		Lookup: lookup(map[string]string{"Build.SourceBranchName": "a/b", "Build.BuildId": "77", "major": "1", "v": "$(major).2", "Build.DefinitionName": "ci"}),
-		Rev:    func(prefix string) int { return len(prefix) },
-	}
-	for format, want := range map[string]string{
-		"": "20260304.9", "1.0.$(Rev:r)": "1.0.4", "$(Date:yyyyMMdd)$(Rev:.r)": "20260304.8", "$(Rev:)": "error", "$(Rev:x)": "error", "a$(Rev:r)-$(Rev:rr)": "a2-02", "$(Rev:rrr)-x": "002-x", "pr-$(Date:yyyy-MM-dd).$(Rev:rr)": "pr-2026-03-04.14",
-		"$(DayOfYear) $(DayOfMonth) $(Hours) $(Minutes) $(Seconds) $(Month) $(Year:yy) $(Year:yyyy)": "63 4 15 6 7 3 26 2026", "$(SourceBranchName)_$(BuildID)": "a_b_77",
-		"$(Build.SourceBranchName)": "a_b", "$(v)": "1.2", "$(BuildDefinitionName)": "ci", "$(unknown)": "$(unknown)", "a:b": "error", "a.": "error", "$(Date:'x)": "error",
-		strings.Repeat("x", 300): "error", "$(date:HHmm)": "1506", " $(none": "$(none",
-	} {
-		got, err := pipeline.FormatRunNumber(format, tokens)
-		if want == "error" {
-			if err == nil {
-				t.Errorf("%s = %q", format, got)
-			}
-		} else if err != nil || got != want {
-			t.Errorf("%s = %q, %v; want %q", format, got, err, want)
-		}
-	}
 }

@@ -1,11 +1,14 @@
 package pipeline
 
 import (
+	"errors"
 	"strings"
 
+	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/template"
+	"penstock.dev/penstock/internal/domain/pipeline/schedule"
 )
 
 var (
@@ -89,8 +92,9 @@ func (d *decoder) schedules(n *syntax.Node) []Schedule {
 			Cron: d.required(f, "cron", "a schedule"), DisplayName: d.key(f, "displayName"), Branches: d.filters(f, "branches"),
 			Always: d.boolean(f, "always", false), Batch: d.boolean(f, "batch", false),
 		}
-		if fields := strings.Fields(s.Cron); s.Cron != "" && len(fields) != 5 {
-			d.report.Error(f.Get("cron"), "cron", "a cron expression has five fields").Want("minute hour day month weekday (UTC)").Got("%d fields", len(fields))
+		var mistake *fault.Error
+		if _, err := schedule.Parse(s.Cron); s.Cron != "" && errors.As(err, &mistake) {
+			d.report.Error(f.Get("cron"), mistake.Code, "%s", mistake.Message).Want("%s", mistake.Expected).Got("%s", mistake.Found)
 		}
 		out = append(out, s)
 	}

@@ -7,10 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -288,6 +290,30 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// reported finds the codes that the compiler reports.
+var reported = regexp.MustCompile(`\.(?:Error|Warn)\([^"\n]*, "([a-z][a-z0-9-]*[a-z0-9])"|Code: "([a-z][a-z0-9-]*[a-z0-9])"|(?:halt|warn)\([^"\n]*, "([a-z][a-z0-9-]+)"|fault\.Invalid, "([a-z][a-z0-9-]+)"`)
+
+func TestExplainKnowsEveryCodeOfTheCompiler(t *testing.T) {
+	known, found := explanations(), 0
+	err := filepath.WalkDir("../../domain/pipeline", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		for _, m := range reported.FindAllStringSubmatch(string(data), -1) {
+			code := m[1] + m[2] + m[3] + m[4]
+			found++
+			if known[code] == "" {
+				t.Errorf("%s: errors.md does not explain %s", path, code)
+			}
+		}
+		return err
+	})
+	if err != nil || found < 100 {
+		t.Errorf("only %d codes: %v", found, err)
 	}
 }
 

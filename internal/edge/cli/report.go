@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"penstock.dev/penstock/docs"
+
 	"context"
 	_ "embed" // for errors.md
 	"encoding/json"
@@ -87,13 +89,10 @@ func render(e *fault.Error) string {
 	return b.String()
 }
 
-//go:embed errors.md
-var errorsText string
-
 // explanations are the sections of errors.md by their code.
 func explanations() map[string]string {
 	all := map[string]string{}
-	for _, section := range strings.Split("\n"+errorsText, "\n## ")[1:] {
+	for _, section := range strings.Split("\n"+docs.Errors, "\n## ")[1:] {
 		code, text, _ := strings.Cut(section, "\n")
 		all[strings.TrimSpace(code)] = strings.TrimSpace(text)
 	}

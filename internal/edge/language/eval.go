@@ -12,8 +12,9 @@ import (
 	"penstock.dev/penstock/internal/domain/pipeline/evaluate"
 )
 
-// maxLine is how long a line of EvalLines may be.
-const maxLine = 16 << 20
+// maxLine is how long a line of EvalLines may be. What is read from it can take
+// forty times as much.
+const maxLine = 2 << 20
 
 // evalLine is one question of EvalLines.
 type evalLine struct {

@@ -64,7 +64,10 @@ func shown(v expression.Value) string {
 		}
 		return text
 	}
-	text := expression.JSON(v)
+	text, ok := expression.JSON(v)
+	if !ok {
+		return expression.TypeName(v)
+	}
 	if len(text) > 400 {
 		text = text[:400] + "…"
 	}

@@ -54,8 +54,11 @@ func (c *Context) member(name string, v expression.Value) error {
 	switch name {
 	case "variables":
 		if object, ok := v.(*expression.Map); ok {
-			v = texts(object)
-			c.variables = v.(*expression.Map)
+			var err error
+			if c.variables, err = texts(object); err != nil {
+				return err
+			}
+			v = c.variables
 		}
 	case "pipeline":
 		object, ok := v.(*expression.Map)
@@ -83,7 +86,7 @@ func (c *Context) member(name string, v expression.Value) error {
 }
 
 // texts makes the values of variables text, as they are in a pipeline.
-func texts(m *expression.Map) *expression.Map {
+func texts(m *expression.Map) (*expression.Map, error) {
 	pairs := make([]expression.Pair, len(m.Pairs()))
 	for i, p := range m.Pairs() {
 		pairs[i] = expression.Pair{Key: p.Key, Value: p.Value}
@@ -94,10 +97,14 @@ func texts(m *expression.Map) *expression.Map {
 		case expression.Number:
 			pairs[i].Value = v.Exact()
 		default:
-			pairs[i].Value = expression.JSON(v)
+			text, ok := expression.JSON(v)
+			if !ok {
+				return nil, tooLarge()
+			}
+			pairs[i].Value = text
 		}
 	}
-	return expression.NewMap(pairs...)
+	return expression.NewMap(pairs...), nil
 }
 
 // pipeline reads the start time; the other members stay as they are.

@@ -60,7 +60,10 @@ type Result struct {
 }
 
 // JSON is the value as indented JSON.
-func (r Result) JSON() string { return expression.JSON(r.value) }
+func (r Result) JSON() string {
+	text, _ := expression.JSON(r.value) // Evaluate has tried it
+	return text
+}
 
 // Step is one part that was computed. The parts of a step follow it, one level
 // deeper.
@@ -98,10 +101,16 @@ func Evaluate(r Request) (Result, error) {
 	out.Type, out.value = typeOf(v), v
 	text, ok := expression.ToString(v)
 	if !ok {
-		text = out.JSON()
+		if text, ok = expression.JSON(v); !ok {
+			return out, tooLarge()
+		}
 	}
 	out.Text = text
 	return out, nil
+}
+
+func tooLarge() error {
+	return fault.New(fault.Invalid, "expression-memory", "the value is too large to be written as JSON").Want("at most 20 MB")
 }
 
 func typeOf(v expression.Value) string {

@@ -50,7 +50,7 @@ func TestSlots(t *testing.T) {
 		{"step-condition", "succeeded()", "boolean True"}, {"step-condition", "variables.a", "boolean True"}, {"step-condition", "''", "boolean False"}, {"step-condition", "", "boolean True"}, {"step-condition", "dependencies.A.result", "error unknown-name"}, {"step-condition", "parameters.env", "error unknown-name"},
 		{"step-condition", "pipeline.startTime", "error unknown-name"}, {"step-condition", "succeeded('A')", "error argument-count"}, {"step-condition", "${{ eq(parameters.env, 'prod') }}", "boolean True"}, {"step-condition", "${{ succeeded() }}", "error unknown-function"},
 		{"job-condition", "succeeded('A')", "boolean True"}, {"job-condition", "succeeded()", "boolean False"}, {"job-condition", "failed('B')", "boolean True"}, {"job-condition", "", "boolean False"}, {"job-condition", "$[ always() ]", "boolean True"}, {"job-condition", "eq(dependencies.A.outputs['s.v'], 'OUT')", "boolean True"},
-		{"job-condition", "stageDependencies.S.J.result", "boolean True"}, {"stage-condition", "stageDependencies.S.J.result", "boolean True"}, {"stage-condition", "in(dependencies.B.result, 'Failed')", "boolean True"}, {"deployment-job-condition", "not(succeeded('B'))", "boolean True"}, {"job-condition", "counter()", "error unknown-function"},
+		{"job-condition", "stageDependencies.S.J.result", "boolean True"}, {"stage-condition", "stageDependencies.S.J.result", "error unknown-name"}, {"stage-condition", "in(dependencies.B.result, 'Failed')", "boolean True"}, {"deployment-job-condition", "not(succeeded('B'))", "boolean True"}, {"job-condition", "counter()", "error unknown-function"},
 		{"job-condition", "and(succeeded('A'), eq('${{ parameters.env }}', 'prod'))", "boolean True"}, {"run-name", "$(Date:yyyyMMdd).$(Rev:r)", "string 20260131.1"}, {"run-name", "${{ parameters.env }}-$(SourceBranchName)_$(a)", "string prod-a_b_1"}, {"run-name", "a:b", "error run-number"}, {"run-name", "", "string 20260131.1"},
 		{"nowhere", "1", "error unknown-slot"},
 	} {
@@ -83,7 +83,7 @@ func TestStatus(t *testing.T) {
 // TestContextJSON: numbers and the order of keys are kept.
 func TestContextJSON(t *testing.T) {
 	for raw, want := range map[string]string{
-		`{"obj": {"b": [ ], "a": { }, "é": "\u00e9\n\"", "n": [1, -2.50, 1e3, 1.5E-2, 0.1234567890123456789]}}`: "object {\n  \"b\": [],\n  \"a\": {},\n  \"é\": \"é\\n\\\"\",\n  \"n\": [\n    1,\n    -2.5,\n    1000,\n    0.015,\n    0.1234568\n  ]\n}",
+		`{"obj": {"b": [ ], "a": { }, "é": "\u00e9\n\"", "n": [1, -2.50, 1e3, 1.5E-2, 0.1234567890123456789]}}`: "object {\n  \"b\": [],\n  \"a\": {},\n  \"é\": \"é\\n\\\"\",\n  \"n\": [\n    1,\n    -2.5,\n    1000,\n    0.015,\n    0.1234567890123456789\n  ]\n}",
 		`{"obj": null}`: "null ", `{"obj": "x"}`: "string x", ` { "OBJ" : false } `: "boolean False", `{"obj": "a\\"}`: `string a\`,
 		`null`: "error unknown-name", ``: "error unknown-name", `{}`: "error unknown-name",
 		`[]`: "error context-unreadable", `{`: "error context-unreadable", `1`: "error context-unreadable", `{"obj": 1e99}`: "error context-unreadable", `{"obj": 1e999999999}`: "error context-unreadable", `{"obj": 1} x`: "error context-unreadable",

@@ -27,6 +27,9 @@ const (
 	// maxMade bounds what all functions of one evaluation make together, so
 	// that an expression cannot keep many large results at the same time.
 	maxMade = 48 << 20
+	// maxRead bounds the text that all functions of one evaluation look at: half
+	// a second of work.
+	maxRead = 128 << 20
 	// itemBytes is about what a member of a list takes.
 	itemBytes = 48
 )
@@ -90,6 +93,7 @@ func (n *Node) check(env *Env) *Error {
 // evaluation is one run of an expression.
 type evaluation struct {
 	env   *Env
+	read  int // bytes of text that functions looked at
 	made  int // bytes that functions made
 	trace *trace
 }
@@ -193,6 +197,17 @@ func (e *evaluation) make(n *Node, bytes int) error {
 	return &Error{
 		Code: "expression-memory", Message: "The maximum allowed memory size was exceeded while evaluating the expression", unplaced: true,
 		Offset: n.offset, Length: n.length, Expected: "at most 20 MB for one result, 48 MB for all",
+	}
+}
+
+// look counts the text that a function looks at.
+func (e *evaluation) look(n *Node, s string) error {
+	if e.read += len(s); e.read <= maxRead {
+		return nil
+	}
+	return &Error{
+		Code: "expression-work", Message: "The expression looks at too much text", unplaced: true,
+		Offset: n.offset, Length: n.length, Expected: "at most 128 MB for all functions together",
 	}
 }
 

@@ -53,7 +53,12 @@ func lowerText(s string) string {
 
 // foldText is a text that equals another one exactly when both are equal
 // ignoring case.
-func foldText(s string) string { return strings.Map(foldRune, s) }
+func foldText(s string) string {
+	if isASCII(s) {
+		return strings.ToUpper(s)
+	}
+	return strings.Map(foldRune, s)
+}
 
 // EqualFold reports whether two texts are equal ignoring case.
 func EqualFold(a, b string) bool {

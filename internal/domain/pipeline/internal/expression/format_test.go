@@ -108,7 +108,7 @@ func TestJSON(t *testing.T) {
 		"[\n  1,\n  {\n    \"a\": [],\n    \"b\": {}\n  }\n]":                                                              NewList(Int(1), NewMap(Pair{"a", NewList()}, Pair{"b", NewMap()})),
 		"[\n  1,\n  \"1\",\n  true,\n  \"true\",\n  \"01\",\n  \"x\",\n  -1.50,\n  \"y\",\n  \"1.\",\n  \"z\",\n  \"\"\n]": plainList{NewList("1", "1", "True", "true", "01", "x", "-1.50", "y", "1.", "z", "")},
 	} {
-		if got := JSON(v); got != want {
+		if got := jsonOf(v); got != want {
 			t.Errorf("%v is %s, want %s", v, got, want)
 		}
 	}
@@ -150,5 +150,22 @@ func TestLiteral(t *testing.T) {
 	}
 	if want := "and(eq(v.name, 'text'), or(false, p.yes)) => True\n eq(v.name, 'text') => True\n  v.name => 'Text'\n   v => Object\n or(false, p.yes) => True\n  p.yes => True\n   p => Object\n"; err != nil || text != want {
 		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+func jsonOf(v Value) string {
+	text, _ := JSON(v)
+	return text
+}
+
+// TestJSONIsBounded: the indentation of deep lists cannot fill the memory.
+func TestJSONIsBounded(t *testing.T) {
+	items := make([]Value, 100_000)
+	deep := Value(NewList(items...))
+	for range 500 {
+		deep = NewList(deep)
+	}
+	if text, ok := JSON(deep); ok || len(text) > 2*maxResult {
+		t.Error(len(text), ok)
 	}
 }

@@ -43,7 +43,7 @@ func (c *call) text(i int) (string, error) {
 		return "", err
 	}
 	if s, isText := v.(string); isText {
-		return s, nil
+		return s, c.eval.look(c.node, s)
 	}
 	s, ok := ToString(v)
 	if !ok {

@@ -1,7 +1,6 @@
 package expression
 
 import (
-	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -11,10 +10,12 @@ import (
 const maxJSONDepth = 1000
 
 // JSON prints a value as indented JSON. Text stays text, unless it is a member
-// of a Plain collection that says it was written like a number or boolean.
-func JSON(v Value) string {
-	text, _ := toJSON(v, math.MaxInt)
-	return text
+// of a Plain collection that says it was written like a number or boolean. ok is
+// false for what is too large or nested too deeply.
+func JSON(v Value) (text string, ok bool) {
+	w := &jsonWriter{}
+	ok = w.write(v, 0)
+	return w.b.String(), ok && w.b.Len() <= maxResult
 }
 
 func convertToJSON(c *call) (Value, error) {
@@ -22,26 +23,17 @@ func convertToJSON(c *call) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, ok := toJSON(v, maxResult)
+	text, ok := JSON(v)
 	if !ok {
 		return nil, c.eval.make(c.node, maxResult+1)
 	}
 	return c.made(text)
 }
 
-func toJSON(v Value, limit int) (string, bool) {
-	w := &jsonWriter{limit: limit}
-	ok := w.write(v, 0)
-	return w.b.String(), ok
-}
-
-type jsonWriter struct {
-	b     strings.Builder
-	limit int
-}
+type jsonWriter struct{ b strings.Builder }
 
 func (w *jsonWriter) write(v Value, depth int) bool {
-	if depth > maxJSONDepth || w.b.Len() > w.limit {
+	if depth > maxJSONDepth || w.b.Len() > maxResult {
 		return false
 	}
 	switch v := v.(type) {
@@ -50,7 +42,7 @@ func (w *jsonWriter) write(v Value, depth int) bool {
 	case bool:
 		w.b.WriteString(literalText(v))
 	case Number:
-		w.b.WriteString(v.String())
+		w.b.WriteString(v.Exact())
 	case time.Time:
 		w.quote(v.Format("2006-01-02T15:04:05.9999999-07:00"))
 	case Array:

@@ -152,7 +152,7 @@ func samePrinted(t interface{ Fatalf(string, ...any) }, text string) {
 	}
 	v, err1 := n.Eval(testEnv())
 	w, err2 := again.Eval(testEnv())
-	if (err1 == nil) != (err2 == nil) || err1 == nil && JSON(v) != JSON(w) {
+	if (err1 == nil) != (err2 == nil) || err1 == nil && jsonOf(v) != jsonOf(w) {
 		t.Fatalf("%s is %v (%v), but %s is %v (%v)", text, v, err1, printed, w, err2)
 	}
 }
@@ -166,10 +166,10 @@ func TestTraceAgrees(t *testing.T) {
 		}
 		v, err1 := n.Eval(testEnv())
 		w, steps, err2 := n.EvalTrace(testEnv())
-		if (err1 == nil) != (err2 == nil) || err1 == nil && JSON(v) != JSON(w) {
+		if (err1 == nil) != (err2 == nil) || err1 == nil && jsonOf(v) != jsonOf(w) {
 			t.Fatalf("%s: %v (%v), traced %v (%v)", n, v, err1, w, err2)
 		}
-		if len(steps) > 0 && (steps[0].Depth != 0 || JSON(steps[0].Value) != JSON(w) && err2 == nil) {
+		if len(steps) > 0 && (steps[0].Depth != 0 || jsonOf(steps[0].Value) != jsonOf(w) && err2 == nil) {
 			t.Fatalf("%s: %v", n, steps)
 		}
 	})

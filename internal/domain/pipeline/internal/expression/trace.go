@@ -31,7 +31,7 @@ func (t *trace) step(n *Node, e *evaluation) (Value, error) {
 	at := len(t.steps)
 	text := n.String()
 	if len(text) > shownText {
-		text = strings.ToValidUTF8(text[:shownText], "") + "…"
+		text = strings.ToValidUTF8(text[:shownText], "") + "…" // a copy: the rest can go
 	}
 	t.steps = append(t.steps, Step{Depth: t.depth, Text: text})
 	t.depth++
