@@ -118,6 +118,18 @@ func TestComplete(t *testing.T) {
 	}
 }
 
+// Behind a colon a value needs a space, which is part of what is inserted.
+func TestCompleteBehindColon(t *testing.T) {
+	for text, want := range map[string]string{"stages:\n- stage: a\n  trigger:‸": " automatic", "stages:\n- stage: a\n  trigger: ‸": "automatic"} {
+		text, at := cursorIn(t, text)
+		w := world{"a.yml": text}
+		got := w.project("a.yml").Complete(t.Context(), w.document("a.yml"), at)
+		if len(got.Items) != 2 || got.Items[0].Insert != want || got.From != at.Column {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
 func TestHover(t *testing.T) {
 	steps := "parameters:\n- name: name\n- name: verbose\n  type: boolean\n  default: false\nsteps:\n- script: echo ${{ parameters.na‸me }} ${{ parameters.verbose }}\n"
 	for name, c := range map[string]struct{ root, steps, want string }{
