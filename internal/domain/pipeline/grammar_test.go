@@ -41,7 +41,7 @@ func compileSample(t *testing.T, u use) []pipeline.Diagnostic {
 // and one that is not supported does what its note says: it is read or refused.
 func TestGrammarIsWhatTheCompilerAccepts(t *testing.T) {
 	count := 0
-	uses(grammar.Pipeline, "", func(v any) any { return v }, func(u use) {
+	uses(grammar.Pipeline, func(u use) {
 		if strings.Contains(u.path, "old resource") || strings.Contains(u.path, "resource.trigger") && u.value == "x" {
 			return
 		}
@@ -80,7 +80,7 @@ func unread(u use) bool {
 // Words of a choice are all that the compiler takes.
 func TestGrammarChoicesAreClosed(t *testing.T) {
 	seen := map[string]bool{}
-	uses(grammar.Pipeline, "", func(v any) any { return v }, func(u use) {
+	uses(grammar.Pipeline, func(u use) {
 		if u.key.Type.Kind != grammar.Choice || seen[u.path] || strings.Contains(u.path, "old resource") || unread(u) {
 			return
 		}

@@ -43,31 +43,45 @@ type use struct {
 	file any
 }
 
+// mostUses is in how many surroundings a mapping is tried: steps, for one, may
+// stand in a dozen.
+const mostUses = 3
+
 // uses makes a file for every key and every form of its value.
-func uses(m *grammar.Mapping, path string, wrap func(any) any, each func(use)) {
+func uses(root *grammar.Mapping, each func(use)) {
+	u := &user{each: each, tried: map[*grammar.Mapping]int{}}
+	u.mapping(root, "", func(v any) any { return v })
+}
+
+type user struct {
+	each  func(use)
+	tried map[*grammar.Mapping]int
+}
+
+func (u *user) mapping(m *grammar.Mapping, path string, wrap func(any) any) {
+	if u.tried[m]++; u.tried[m] > mostUses {
+		return
+	}
 	for _, k := range m.Keys {
 		at := path + " › " + m.Name + "." + k.Name
-		put := func(v any) any { return wrap(minimal(m, k, v)) }
-		visit(k, k.Type, at, put, each)
+		u.visit(k, k.Type, at, func(v any) any { return wrap(minimal(m, k, v)) })
 	}
 }
 
-func visit(k grammar.Key, t grammar.Type, path string, put func(any) any, each func(use)) {
-	try := func(v any) { each(use{path: path, key: k, value: v, file: put(v)}) }
+func (u *user) visit(k grammar.Key, t grammar.Type, path string, put func(any) any) {
+	try := func(v any) { u.each(use{path: path, key: k, value: v, file: put(v)}) }
 	switch t.Kind {
 	case grammar.Union:
 		for _, o := range t.Options {
-			visit(k, o, path, put, each)
+			u.visit(k, o, path, put)
 		}
 	case grammar.ListKind:
 		try([]any{})
-		visit(k, *t.Elem, path, func(v any) any { return put([]any{v}) }, each)
+		u.visit(k, *t.Elem, path, func(v any) any { return put([]any{v}) })
 	case grammar.MapKind:
-		visit(k, *t.Elem, path, func(v any) any { return put(sample{{"x", v}}) }, each)
+		u.visit(k, *t.Elem, path, func(v any) any { return put(sample{{"x", v}}) })
 	case grammar.Block:
-		if strings.Count(path, " › ") < 12 {
-			uses(t.Mapping, path, put, each)
-		}
+		u.mapping(t.Mapping, path, put)
 	default:
 		for _, v := range plain(k, t) {
 			try(v)

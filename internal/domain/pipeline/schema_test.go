@@ -112,7 +112,7 @@ func TestSchemaAcceptsWhatCompiles(t *testing.T) {
 
 func TestSchemaAcceptsEveryKey(t *testing.T) {
 	s := compiledSchema(t)
-	uses(grammar.Pipeline, "", func(v any) any { return v }, func(u use) {
+	uses(grammar.Pipeline, func(u use) {
 		if err := validate(t, s, []byte(printed(u.file))); (err != nil) != unread(u) {
 			t.Errorf("%s: %v\n%s", u.path, err, printed(u.file))
 		}

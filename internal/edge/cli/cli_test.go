@@ -339,6 +339,9 @@ func TestExplainKnowsEveryCodeOfTheEdges(t *testing.T) {
 	if out, _, code := d.run("explain", "not-healthy"); code != 0 || !strings.Contains(out, "Production was not touched") {
 		t.Errorf("explain: %d %s", code, out)
 	}
+	if out, _, code := d.run("explain", "dependsOn"); code != 0 || !strings.Contains(out, "Stages to wait for") {
+		t.Errorf("explain of a key: %d %s", code, out)
+	}
 	if _, errs, code := d.run("explain", "healthy"); code != 4 || !strings.Contains(errs, "not-healthy") {
 		t.Errorf("explain of a part: %d %s", code, errs)
 	}
@@ -350,6 +353,13 @@ func TestSchemaIsPrinted(t *testing.T) {
 	var doc map[string]any
 	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || doc["$schema"] != "https://json-schema.org/draft/2020-12/schema" {
 		t.Errorf("schema: %d %v %s", code, err, errs)
+	}
+}
+
+func TestLanguageServerNeedsAnEditor(t *testing.T) {
+	d := newDesk(t, nil)
+	if out, errs, code := d.run("language-server"); code != 5 || out != "" || !strings.Contains(errs, "editor-gone") {
+		t.Errorf("language-server: %d %s %s", code, out, errs)
 	}
 }
 

@@ -277,6 +277,25 @@ func (c *cli) schemaCommand() *cobra.Command {
 	})
 }
 
+func (c *cli) languageServerCommand() *cobra.Command {
+	o := &compileFlags{}
+	cmd := command("language-server", "Speaks the Language Server Protocol on stdin and stdout, for editors.", "penstock language-server\npenstock language-server --repo platform=../templates", exactly(), func(ctx context.Context, _ []string) error {
+		w, err := c.workspace(o)
+		if err != nil {
+			return err
+		}
+		return language.Serve(ctx, c.Stdin, nopCloser{c.Stdout}, language.Options{Workspace: w, Version: c.Version, Delay: language.Delay})
+	})
+	o.register(cmd)
+	return cmd
+}
+
+// nopCloser leaves stdout open: the end of a conversation is not its end.
+type nopCloser struct{ io.Writer }
+
+// Close implements io.Closer.
+func (nopCloser) Close() error { return nil }
+
 func (c *cli) evalCommand() *cobra.Command {
 	var slot, file string
 	var trace, stdin bool

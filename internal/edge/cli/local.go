@@ -16,7 +16,7 @@ import (
 	"penstock.dev/penstock/docs"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/artifact/webdeploy"
-	"penstock.dev/penstock/internal/domain/pipeline/schema"
+	"penstock.dev/penstock/internal/domain/pipeline/editor"
 )
 
 func (c *cli) webdeployCommand() *cobra.Command {
@@ -120,8 +120,8 @@ func (c *cli) webdeployApply() *cobra.Command {
 }
 
 func (c *cli) explainCommand() *cobra.Command {
-	return command("explain [CODE|KEY|WORD]", "Prints the documentation of an error code, a key or a word, offline.",
-		"penstock explain not-healthy\npenstock explain dependsOn\npenstock explain job\npenstock explain slot\npenstock explain", between(0, 1, "WORD"),
+	return command("explain [CODE|KEY|TASK|WORD]", "Prints the documentation of an error, a key, a function, a task or a word, offline.",
+		"penstock explain not-healthy\npenstock explain dependsOn\npenstock explain CopyFiles@2\npenstock explain slot\npenstock explain", between(0, 1, "WORD"),
 		func(_ context.Context, args []string) error {
 			all := explanations()
 			if len(args) == 0 {
@@ -131,10 +131,11 @@ func (c *cli) explainCommand() *cobra.Command {
 			if text, ok := all[strings.ToLower(args[0])]; ok {
 				found = append(found, args[0]+"\n\n"+text)
 			}
-			for _, text := range []string{schema.Explain(args[0]), glossaryWord(args[0])} {
-				if text != "" {
-					found = append(found, text)
-				}
+			if text, ok := editor.Explain(args[0]); ok {
+				found = append(found, text)
+			}
+			if text := glossaryWord(args[0]); text != "" {
+				found = append(found, text)
 			}
 			if len(found) > 0 {
 				return c.outln(strings.Join(found, "\n\n"))

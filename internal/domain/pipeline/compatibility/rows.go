@@ -55,5 +55,5 @@ var tasks = []taskRow{
 	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2`", ""},
 	{"`PublishTestResults@1/2`", "JUnit"},
 	{"`IISWebAppDeploymentOnMachineGroup@0`", "on a VM of the environment; no XML transformation"},
-	{"`PenstockService@1` `PenstockHealth@1` `PenstockSwap@1` `PenstockRollback@1` `PenstockDrain@1` `PenstockWebDeploy@1`", "see `penstock explain TASK`"},
+	{"`PenstockService@1` `PenstockHealth@1` `PenstockSwap@1` `PenstockRollback@1` `PenstockDrain@1` `PenstockWebDeploy@1`", "see `penstock explain PenstockSwap`"},
 }

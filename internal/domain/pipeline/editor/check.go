@@ -2,6 +2,7 @@ package editor
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,11 @@ func (p *Project) Check(ctx context.Context, d *Document, in pipeline.Input) (Ch
 		src.probe, in.File = probe(key, d.Path), probePath
 		hypothetical = true
 	}
+	in.Parameters = maps.Clone(in.Parameters)
+	maps.DeleteFunc(in.Parameters, func(name string, _ any) bool { // they are given for all files
+		_, declared := d.parameter(name)
+		return !declared
+	})
 	_, diags, err := pipeline.Compile(ctx, src, in)
 	if err != nil {
 		return Checked{}, err

@@ -45,7 +45,13 @@ func (p *Project) Complete(ctx context.Context, d *Document, at Place) Completio
 		return p.completeKey(ctx, d, at, line, trimmed)
 	}
 	if key, _, ok := splitKey(trimmed + " "); ok {
-		return p.completeValue(ctx, d, at, key)
+		out := p.completeValue(ctx, d, at, key)
+		for i := range out.Items {
+			if strings.HasSuffix(text, ":") {
+				out.Items[i].Insert = " " + out.Items[i].Insert
+			}
+		}
+		return out
 	}
 	return Completion{}
 }

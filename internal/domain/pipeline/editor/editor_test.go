@@ -28,12 +28,12 @@ func (w world) project(root string) *Project {
 	return &Project{
 		Source: w,
 		Roots:  func(*Document) []pipeline.Input { return []pipeline.Input{{File: root}} },
-		Files: func() []*Document {
-			var out []*Document
+		Files: func() []FileID {
+			var out []FileID
 			for path := range w {
-				out = append(out, w.document(path))
+				out = append(out, FileID{"self", path})
 			}
-			slices.SortFunc(out, func(a, b *Document) int { return strings.Compare(a.Path, b.Path) })
+			slices.SortFunc(out, func(a, b FileID) int { return strings.Compare(a.Path, b.Path) })
 			return out
 		},
 	}
@@ -114,6 +114,18 @@ func TestComplete(t *testing.T) {
 			if slices.Contains(got, bad) {
 				t.Errorf("%s: %s in %v", name, bad, got)
 			}
+		}
+	}
+}
+
+// Behind a colon a value needs a space, which is part of what is inserted.
+func TestCompleteBehindColon(t *testing.T) {
+	for text, want := range map[string]string{"stages:\n- stage: a\n  trigger:‸": " automatic", "stages:\n- stage: a\n  trigger: ‸": "automatic"} {
+		text, at := cursorIn(t, text)
+		w := world{"a.yml": text}
+		got := w.project("a.yml").Complete(t.Context(), w.document("a.yml"), at)
+		if len(got.Items) != 2 || got.Items[0].Insert != want || got.From != at.Column {
+			t.Errorf("%q: %+v", text, got)
 		}
 	}
 }
@@ -257,7 +269,7 @@ func TestCheck(t *testing.T) {
 		"unknown in needing": {"azure-pipelines.yml", "trigger: none\nparameters: [{name: a}]\nsteps: [{script: \"${{ parameters.b }}\"}]\n", "unknown-parameter"},
 	} {
 		w := world{c.file: c.text}
-		got, err := w.project(c.file).Check(t.Context(), w.document(c.file), pipeline.Input{File: c.file})
+		got, err := w.project(c.file).Check(t.Context(), w.document(c.file), pipeline.Input{File: c.file, Parameters: map[string]any{"elsewhere": "x"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,6 +283,27 @@ func TestCheck(t *testing.T) {
 		if len(got.Read) != 1 {
 			t.Errorf("%s: read %v", name, got.Read)
 		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for word, want := range map[string][]string{
+		"dependson":   {"dependsOn of a stage: text or list of text", "dependsOn of a job, a deployment: "},
+		"job":         {"job: Steps that run on one agent.", "cancelTimeoutInMinutes    Minutes"},
+		"eq":          {"eq(a, b); usable: everywhere"},
+		"CopyFiles":   {"CopyFiles@2\n- SourceFolder filePath"},
+		"copyfiles@2": {"TargetFolder string, required"},
+		"vmImage":     {"different: there are no hosted agents"},
+	} {
+		got, ok := Explain(word)
+		for _, w := range want {
+			if !ok || !strings.Contains(got, w) {
+				t.Errorf("%s: no %q in\n%s", word, w, got)
+			}
+		}
+	}
+	if text, ok := Explain("not-healthy"); ok {
+		t.Errorf("not-healthy is no word of the language: %s", text)
 	}
 }
 

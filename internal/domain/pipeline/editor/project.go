@@ -1,6 +1,7 @@
 package editor
 
 import (
+	"bytes"
 	"context"
 	"path"
 	"strings"
@@ -11,11 +12,11 @@ import (
 
 // Project is what the editor knows besides the file at hand. Source gives files
 // as they are being edited; Roots are the pipelines that a file is part of;
-// Files are all that may call others.
+// Files names all that may call others.
 type Project struct {
 	Source pipeline.Source
 	Roots  func(d *Document) []pipeline.Input
-	Files  func() []*Document
+	Files  func() []FileID
 }
 
 // open reads another file, or returns nil.
@@ -25,6 +26,18 @@ func (p *Project) open(ctx context.Context, repository, name string) *Document {
 		return nil
 	}
 	return Read(repository, name, text)
+}
+
+// callers opens the files that may call a template: those that have its name.
+func (p *Project) callers(ctx context.Context, t *Document) []*Document {
+	var out []*Document
+	for _, f := range p.Files() {
+		text, err := p.Source.ReadFile(ctx, f.Repository, f.Path)
+		if err == nil && bytes.Contains(text, []byte(path.Base(t.Path))) {
+			out = append(out, Read(f.Repository, f.Path, text))
+		}
+	}
+	return out
 }
 
 // target is the file that a template reference in a document names: from the

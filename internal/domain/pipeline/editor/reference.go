@@ -121,7 +121,7 @@ func (p *Project) Rename(ctx context.Context, d *Document, at Place, to string) 
 	for _, use := range owner.uses(name) {
 		edits = append(edits, Edit{Span: use, Text: to})
 	}
-	for _, caller := range p.Files() {
+	for _, caller := range p.callers(ctx, owner) {
 		for _, c := range caller.calls() {
 			repository, file, ok := target(caller, c.ref.Text)
 			if !ok || file != owner.Path || !strings.EqualFold(repository, owner.Repository) {

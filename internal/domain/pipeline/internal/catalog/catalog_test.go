@@ -102,7 +102,7 @@ func TestCheck(t *testing.T) {
 		"task: CopyFiles@7\ninputs: {nope: a}":                  "task-unknown-version: CopyFiles has no version 7 → write CopyFiles@2",
 		"task: CopyFile@2":                                      "task-unknown: no task that comes with the service is called CopyFile → write CopyFiles, unless it is a task of your own",
 		"task: SonarQubePrepare@5\ninputs: {a: b}":              "",
-		"task: ManualValidation@1\ninputs: {notifyUsers: ''}":   "",
+		"task: ManualValidation@1\ninputs: {instructions: x}":   "",
 		"task: Bash@3\ninputs: {targetType: inline, script: x}": "",
 		"task: Bash@3":                                          "task-input-missing: Bash@3 needs the input filePath → add filePath under inputs:",
 		"task: CopyFiles@x":                                     "", "task: CopyFiles@": "",
