@@ -237,5 +237,33 @@ func FuzzCompile(f *testing.F) {
 		if _, _, err := pipeline.ReadHead(context.Background(), src, "p.yml"); err != nil {
 			t.Fatal(err)
 		}
+		if plan != nil {
+			printsItself(t, src)
+		}
 	})
+}
+
+// printsItself expands, reads what was printed and expands it again: the same.
+func printsItself(t *testing.T, src files) {
+	print := func(src files) string {
+		e, diags, err := pipeline.Expand(context.Background(), src, pipeline.Input{File: "p.yml"})
+		if err != nil || e == nil {
+			t.Fatalf("the expanded file is refused: %v %v\n%s", err, diags, src["p.yml"])
+		}
+		text, err := e.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Annotated(); err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	once := print(src)
+	if strings.Contains(once, "${{") {
+		return // text of the file, which would be an expression to the next reader
+	}
+	if again := print(files{"p.yml": []byte(once)}); again != once {
+		t.Fatalf("expanded once:\n%s\nand again:\n%s", once, again)
+	}
 }

@@ -244,3 +244,21 @@ func TestPathLaws(t *testing.T) {
 		}
 	})
 }
+
+func FuzzMatch(f *testing.F) {
+	for _, s := range [][3]string{{"main", "releases/*", "refs/heads/releases/1"}, {"*", "?", "refs/tags/v1"}, {"docs/**/a*", "docs/x", "docs/x/y/ab"}, {"/", "", ""}, {"**", "[", "\\"}} {
+		f.Add(s[0], s[1], s[2])
+	}
+	f.Fuzz(func(t *testing.T, include, exclude, text string) {
+		filters := pipeline.Filters{Include: []string{include}, Exclude: []string{exclude}}
+		if pipeline.MatchFilters(filters, text) && pipeline.MatchFilters(pipeline.Filters{Exclude: []string{exclude}}, text) == pipeline.MatchFilters(pipeline.Filters{Include: []string{exclude}}, text) {
+			t.Fatalf("%q both is and is not excluded by %q", text, exclude)
+		}
+		trigger := pipeline.Trigger{Paths: filters}
+		if trigger.MatchPush("refs/heads/main", nil) {
+			t.Fatal("no changed path, but the path filter matches")
+		}
+		trigger.MatchPush("refs/heads/main", []string{text})
+		pipeline.SkipsCI(text)
+	})
+}

@@ -20,6 +20,7 @@ var (
 	packageShape     = grammar.PackageResource.Shape()
 	webhookShape     = grammar.WebhookResource.Shape()
 
+	switchShape           = grammar.Switch.Shape()
 	containerTriggerShape = grammar.ContainerTrigger.Shape()
 	webhookFilterShape    = grammar.WebhookFilter.Shape()
 )
@@ -184,6 +185,10 @@ func (d *decoder) containerTrigger(n *syntax.Node) *ContainerTrigger {
 func (d *decoder) onOff(n *syntax.Node) bool {
 	if n == nil || n.Bad || n.IsEmpty() || n.Kind == syntax.Scalar && strings.EqualFold(n.Text, "none") {
 		return false
+	}
+	if n.Kind == syntax.Mapping {
+		f, ok := syntax.ReadFields(d.report, n, switchShape)
+		return ok && d.boolean(f, "enabled", true)
 	}
 	on, ok := template.ParseBool(n.Text)
 	if n.Kind != syntax.Scalar || !ok {

@@ -96,6 +96,11 @@ var MountReadOnly = &Mapping{Noun: "`mountReadOnly`", Name: "mountReadOnly", Doc
 	{Name: "tasks", Type: Is(Boolean), Doc: "Downloaded tasks.", State: NotYet, Note: containerNote},
 }}
 
+// Switch is the long form of a trigger that is on or off.
+var Switch = &Mapping{Noun: "a trigger", Name: "switch", Doc: "A trigger that is either on or off.", Keys: []Key{
+	{Name: "enabled", Type: Is(Boolean), Doc: "Whether the trigger is on; an expanded file says it so."},
+}}
+
 // BuildResource is an entry of `resources.builds`.
 var BuildResource = &Mapping{Noun: "a build resource", Name: "build resource", Doc: "A build of another system.", First: "build", Keys: []Key{
 	{Name: "build", Type: Is(Name), Required: true, Doc: "The alias for downloads.", State: NotYet, Note: noEffect},
@@ -104,7 +109,7 @@ var BuildResource = &Mapping{Noun: "a build resource", Name: "build resource", D
 	{Name: "source", Required: true, Type: Is(Text), Doc: "Name of the build there.", State: NotYet, Note: noEffect},
 	{Name: "version", Type: Is(Text), Doc: "Which build to use.", State: NotYet, Note: noEffect},
 	{Name: "branch", Type: Is(Text), Doc: "Branch of the build.", State: NotYet, Note: noEffect},
-	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice)), Words: []string{"none", "true"}, Doc: "Whether a finished build starts a run.", State: NotYet, Note: noEffect},
+	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice), In(Switch)), Words: []string{"none", "true"}, Doc: "Whether a finished build starts a run.", State: NotYet, Note: noEffect},
 }}
 
 // PackageResource is an entry of `resources.packages`.
@@ -115,7 +120,7 @@ var PackageResource = &Mapping{Noun: "a package resource", Name: "package resour
 	{Name: "name", Required: true, Type: Is(Text), Doc: "Name of the package.", State: NotYet, Note: noEffect},
 	{Name: "version", Type: Is(Text), Doc: "Version to use.", State: NotYet, Note: noEffect},
 	{Name: "tag", Type: Is(Text), Doc: "Tag of the version to use.", State: NotYet, Note: noEffect},
-	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice)), Words: []string{"none", "true"}, Doc: "Whether a new version starts a run.", State: NotYet, Note: noEffect},
+	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice), In(Switch)), Words: []string{"none", "true"}, Doc: "Whether a new version starts a run.", State: NotYet, Note: noEffect},
 }}
 
 // WebhookResource is an entry of `resources.webhooks`.
