@@ -99,9 +99,10 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
-// IsEmpty reports whether the node is an empty scalar, as `key:` gives.
+// IsEmpty reports whether the node is an empty scalar, as `key:` gives. Quotes
+// make no difference: an expanded file writes every empty value as ''.
 func (n *Node) IsEmpty() bool {
-	return n == nil || n.Kind == Scalar && n.Text == "" && !n.Quoted
+	return n == nil || n.Kind == Scalar && n.Text == ""
 }
 
 // Plain converts the tree to strings, lists and maps; a typed scalar keeps its
