@@ -19,6 +19,8 @@ import (
 	"penstock.dev/penstock/internal/agent"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/telemetry"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/edge/cli"
 	"penstock.dev/penstock/internal/edge/demo"
 	"penstock.dev/penstock/internal/server"
@@ -28,7 +30,7 @@ import (
 var version = "0.1.0"
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }
 
 // process is what the roles need from this one.
@@ -37,12 +39,12 @@ type process struct {
 	env            func(string) string
 }
 
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+func execute(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	p := &process{stdout: stdout, stderr: stderr, env: env}
 	return cli.Execute(ctx, args, cli.Deps{Stdin: stdin, Stdout: stdout, Stderr: stderr, Env: env, Version: version,
-		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent})
+		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent, RunLocal: p.runLocal})
 }
 
 func (p *process) load(data, ports string, set map[string]string) (server.Config, error) {
@@ -175,4 +177,28 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 	return agent.Run(ctx, agent.Config{Server: strings.TrimSuffix(o.Server, "/"), Organization: cmp.Or(o.Organization, "default"), Name: cmp.Or(o.Name, host), Folder: data,
 		JoinToken: token, Jobs: o.Jobs, VMData: o.VMData, Supervise: o.Supervise, ToolCache: filepath.Join(data, "tools"), Version: version,
 		Log: p.logger(server.Log{Level: "info", Format: "auto"})})
+}
+
+// runLocal runs a pipeline of a working tree with the server's own parts.
+func (p *process) runLocal(ctx context.Context, r cli.LocalRun) (cli.LocalEnd, error) {
+	reason := map[string]run.Reason{"": run.Manual, "push": run.IndividualCI, "pr": run.PullRequestReason, "schedule": run.Schedule}[r.Event]
+	groups := map[string]server.LocalGroup{}
+	for name, plain := range r.Plain {
+		groups[name] = server.LocalGroup{Plain: plain, Secret: r.Secret[name]}
+	}
+	res, err := server.RunLocal(ctx, server.LocalOptions{
+		Root: r.Root, File: r.File, Folder: r.Folder, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups,
+		Reason: reason, Jobs: r.Jobs, Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Started: r.OnStart,
+		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
+			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
+			if yes {
+				return environment.Approved, err
+			}
+			return environment.Rejected, err
+		},
+	})
+	if err != nil {
+		return cli.LocalEnd{}, err
+	}
+	return cli.LocalEnd{Number: res.Number, Result: res.Result, Took: res.Ended.Sub(res.Started)}, nil
 }

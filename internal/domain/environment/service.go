@@ -31,6 +31,7 @@ type Service struct {
 	Audit        *audit.Service
 	Identity     *identity.Service
 	Clock        store.Clock
+	OnePerson bool // whoever answers is everybody: a run on a laptop
 }
 
 func (s *Service) wake(ctx context.Context, runID string) error {
@@ -126,6 +127,9 @@ func (s *Service) RemoveCheck(ctx context.Context, e *Environment, id string) er
 // Approver resolves a name as people write it: ada, Release Managers, or
 // [shop]\Release Managers.
 func (s *Service) Approver(ctx context.Context, projectID, name string) (Approver, error) {
+	if s.OnePerson {
+		return Approver{Name: name}, nil
+	}
 	name = strings.TrimSpace(name)
 	short := name
 	if _, rest, ok := strings.Cut(name, `\`); ok {
@@ -218,6 +222,9 @@ func (a *Approval) vote(v Vote) {
 func (s *Service) mayDecide(ctx context.Context, a *Approval, by identity.Subject) (string, error) {
 	if by.Kind != identity.UserKind {
 		return "", fault.New(fault.Denied, "denied", "only a person can approve")
+	}
+	if s.OnePerson {
+		return by.Name, nil
 	}
 	if !a.AllowSelf && by.ID == a.RequesterID {
 		return "", fault.New(fault.Denied, "denied", "you may not approve your own run").

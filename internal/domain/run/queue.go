@@ -64,9 +64,7 @@ func (s *Service) QueueRun(ctx context.Context, q QueueRequest) (*Run, error) {
 		}
 	}
 	if q.Strict && hasErrors(diags) {
-		var b strings.Builder
-		pipeline.Render(&b, diags)
-		return nil, fault.New(fault.Invalid, "invalid-pipeline", "%s has errors:\n%s", q.Pipeline.Path, strings.TrimRight(b.String(), "\n"))
+		return nil, invalidPipeline(q.Pipeline, diags)
 	}
 	return r, s.insertRun(ctx, q, r, plan, diags)
 }

@@ -71,6 +71,7 @@ type Service struct {
 	Address        Address
 	ServerTasks    map[string]ServerTask // by lower-case task name
 	ImpliedTrigger bool                  // no `trigger:` means every branch
+	OnePool        string // every job goes to this pool, whatever it asks for; "" = the one it asks for
 }
 
 // Address is how agents reach the server.
@@ -405,6 +406,9 @@ func (s *Service) request(ctx context.Context, g *graph, j *Job) error {
 	spec := g.spec(g.phase(j.Stage, j.Phase))
 	if r.AgentID == "" {
 		name := j.PoolName
+		if s.OnePool != "" {
+			name = s.OnePool
+		}
 		if name == "" {
 			name = "default" // vmImage and no pool at all
 		}

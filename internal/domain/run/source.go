@@ -66,22 +66,47 @@ func (s *Service) sourceOf(ctx context.Context, p *Pipeline, commit string) (*so
 // Declare implements pipeline.Declarer.
 func (f *source) Declare(r pipeline.RepositoryResource) { f.others[r.Alias] = r }
 
+// Plan compiles the pipeline as a run of it would and stores nothing.
+func (s *Service) Plan(ctx context.Context, q QueueRequest) (*pipeline.Plan, error) {
+	src, in, err := s.compilation(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	plan, diags, err := pipeline.Compile(ctx, src, in)
+	if plan == nil && err == nil {
+		return nil, invalidPipeline(q.Pipeline, diags)
+	}
+	return plan, err
+}
+
+// compilation is what a run of the request would be compiled from.
+func (s *Service) compilation(ctx context.Context, q QueueRequest) (*source, pipeline.Input, error) {
+	r, err := s.newRun(ctx, q)
+	if err != nil {
+		return nil, pipeline.Input{}, err
+	}
+	src, _, _, err := s.sourceOf(ctx, q.Pipeline, r.Commit)
+	return src, pipeline.Input{File: q.Pipeline.Path, Parameters: q.Parameters, Variables: compileVariables(r, q.Pipeline)}, err
+}
+
+func invalidPipeline(p *Pipeline, diags []pipeline.Diagnostic) error {
+	var b strings.Builder
+	pipeline.Render(&b, diags)
+	return fault.New(fault.Invalid, "invalid-pipeline", "%s has errors:\n%s", p.Path, strings.TrimRight(b.String(), "\n"))
+}
+
 // Preview expands the pipeline as a run of it would and stores nothing. With
 // text, that stands for the root file. A file with errors is an Invalid error
 // whose message has a line for each, in the service's form.
 func (s *Service) Preview(ctx context.Context, q QueueRequest, text string) (string, error) {
-	r, err := s.newRun(ctx, q)
-	if err != nil {
-		return "", err
-	}
-	src, _, _, err := s.sourceOf(ctx, q.Pipeline, r.Commit)
+	src, in, err := s.compilation(ctx, q)
 	if err != nil {
 		return "", err
 	}
 	if src.root = strings.TrimPrefix(q.Pipeline.Path, "/"); text != "" {
 		src.override = []byte(text)
 	}
-	expanded, diags, err := pipeline.Expand(ctx, src, pipeline.Input{File: q.Pipeline.Path, Parameters: q.Parameters, Variables: compileVariables(r, q.Pipeline)})
+	expanded, diags, err := pipeline.Expand(ctx, src, in)
 	if err != nil {
 		return "", err
 	}

@@ -34,6 +34,8 @@ type Deps struct {
 	Demo  func(ctx context.Context, o DemoOptions) error
 	Down  func(ctx context.Context, o DownOptions) error
 	Agent func(ctx context.Context, o AgentOptions) error
+	// RunLocal runs a pipeline in this process, without a server.
+	RunLocal func(ctx context.Context, r LocalRun) (LocalEnd, error)
 }
 
 // UpOptions are what `penstock up` was called with.

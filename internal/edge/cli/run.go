@@ -116,15 +116,7 @@ func (c *cli) runCommand() *cobra.Command {
 			return c.done(d.Raw, "run %s is being cancelled", id)
 		}),
 		c.runRerun(), c.runLogsCommand(), c.runTests(), c.runArtifacts())
-	inner := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 && (strings.HasSuffix(args[0], ".yml") || strings.HasSuffix(args[0], ".yaml") || strings.Contains(args[0], "/")) {
-			return fault.New(fault.Unavailable, "no-local-runs", "this build does not run pipelines without a server").
-				Try("penstock up, then: penstock pipeline run NAME; to check the file: penstock validate %s", args[0])
-		}
-		return inner(cmd, args)
-	}
-	return cmd
+	return c.asLocal(cmd)
 }
 
 func (c *cli) runList() *cobra.Command {

@@ -122,6 +122,13 @@ func (w Workspace) Open(ctx context.Context, file string) (*Source, string, erro
 	return src, filepath.ToSlash(rel), nil
 }
 
+// Locate finds the top of the repository and the file's path below it, slash
+// separated.
+func (w Workspace) Locate(ctx context.Context, file string) (root, rel string, err error) {
+	root, rel, err = w.locate(ctx, file)
+	return root, filepath.ToSlash(rel), err
+}
+
 // locate finds the top of the repository and the file below it.
 func (w Workspace) locate(ctx context.Context, file string) (root, rel string, err error) {
 	absolute, err := filepath.Abs(w.path(file))

@@ -1,0 +1,142 @@
+package run
+
+import (
+	"context"
+	"sort"
+	"strconv"
+)
+
+// Event is one thing that happened in a run: a line of a log, or the end of a
+// step, job, stage or of the run itself. It is the line of `-o json`.
+type Event struct {
+	Type    string  `json:"type"` // log, step, job, stage, run
+	Stage   string  `json:"stage,omitempty"`
+	Job     string  `json:"job,omitempty"`
+	Step    string  `json:"step,omitempty"` // its name, or its display name where it has none
+	Attempt int     `json:"attempt,omitempty"`
+	Line    string  `json:"line,omitempty"`   // of a log
+	Result  Result  `json:"result,omitempty"` // of an end
+	Issues  *Issues `json:"issues,omitempty"` // of a step's end
+	Cause   string  `json:"cause,omitempty"`  // why, where it is not the steps' doing
+}
+
+// Issues count what a step complained about.
+type Issues struct {
+	Errors   int `json:"errors"`
+	Warnings int `json:"warnings"`
+}
+
+// Follower tells what became new in a run since it last looked: every line once,
+// every end once, lines before the end of their step, ends from the inside out.
+type Follower struct {
+	Logs  Logs
+	ended map[string]bool
+	lines map[string]int
+}
+
+// Next returns the events since the last call.
+func (f *Follower) Next(ctx context.Context, d *Detail) ([]Event, error) {
+	if f.ended == nil {
+		f.ended, f.lines = map[string]bool{}, map[string]int{}
+	}
+	var out []Event
+	for _, s := range d.Stages {
+		for _, p := range d.Phases {
+			if p.Stage != s.Name || p.Attempt != s.Attempt {
+				continue
+			}
+			events, err := f.phase(ctx, d, p)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, events...)
+		}
+		if s.State == Completed && f.first("stage", s.Name, s.Attempt) {
+			out = append(out, Event{Type: "stage", Stage: s.Name, Attempt: s.Attempt, Result: s.Result, Cause: s.Cause})
+		}
+	}
+	if d.Run.State == Completed && f.first("run", d.Run.ID, 0) {
+		out = append(out, Event{Type: "run", Result: d.Run.Result, Cause: d.Run.Cause})
+	}
+	return out, nil
+}
+
+func (f *Follower) first(kind, id string, attempt int) bool {
+	key := kind + "\x00" + id + "\x00" + strconv.Itoa(attempt)
+	if f.ended[key] {
+		return false
+	}
+	f.ended[key] = true
+	return true
+}
+
+func (f *Follower) phase(ctx context.Context, d *Detail, p *Phase) ([]Event, error) {
+	var out []Event
+	var jobs []*Job
+	for _, j := range d.Jobs {
+		if j.Stage == p.Stage && j.Phase == p.Name && j.Attempt == p.Attempt {
+			jobs = append(jobs, j)
+		}
+	}
+	sort.SliceStable(jobs, func(i, k int) bool { return jobs[i].Order < jobs[k].Order })
+	for _, j := range jobs {
+		events, err := f.job(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, events...)
+	}
+	if len(jobs) == 0 && p.State == Completed && f.first("phase", p.ID, p.Attempt) { // skipped, or it could not start
+		out = append(out, Event{Type: "job", Stage: p.Stage, Job: p.Name, Attempt: p.Attempt, Result: p.Result, Cause: p.Cause})
+	}
+	return out, nil
+}
+
+func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
+	var out []Event
+	name := j.Phase
+	if j.Name != j.Phase {
+		name += " " + j.Name
+	}
+	for i := range j.Steps {
+		s := &j.Steps[i]
+		if s.State == Pending {
+			continue
+		}
+		step := s.Name
+		if step == "" {
+			step = s.DisplayName
+		}
+		lines, err := f.newLines(ctx, j.LogID(s.Order))
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range lines {
+			out = append(out, Event{Type: "log", Stage: j.Stage, Job: name, Step: step, Attempt: j.Attempt, Line: line})
+		}
+		if s.State == Completed && f.first("step", j.LogID(s.Order), s.Attempt) {
+			out = append(out, Event{Type: "step", Stage: j.Stage, Job: name, Step: step, Attempt: max(1, s.Attempt), Result: s.Result,
+				Issues: &Issues{Errors: len(s.Errors), Warnings: len(s.Warnings)}})
+		}
+	}
+	if j.State == Completed && f.first("job", j.ID, j.Attempt) {
+		out = append(out, Event{Type: "job", Stage: j.Stage, Job: name, Attempt: j.Attempt, Result: j.Result, Cause: j.Cause})
+	}
+	return out, nil
+}
+
+// newLines reads a log from where it was left.
+func (f *Follower) newLines(ctx context.Context, log string) ([]string, error) {
+	const some = 1000
+	var out []string
+	for {
+		lines, _, err := f.Logs.Lines(ctx, log, f.lines[log]+1, some)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, lines...)
+		if f.lines[log] += len(lines); len(lines) < some {
+			return out, nil
+		}
+	}
+}

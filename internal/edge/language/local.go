@@ -1,0 +1,146 @@
+package language
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"penstock.dev/penstock/internal/base/fault"
+)
+
+// LocalFile is penstock.local.yml: what a run on a laptop needs from outside.
+// It names secrets and never holds them.
+type LocalFile struct {
+	Local          string                           `yaml:"local"`
+	Variables      map[string]string                `yaml:"variables"`
+	VariableGroups map[string]map[string]GroupValue `yaml:"variableGroups"`
+	Secrets        map[string]SecretSource          `yaml:"secrets"`
+	Repositories   map[string]string                `yaml:"repositories"`
+	Environments   map[string]LocalEnvironment      `yaml:"environments"`
+
+	folder string
+}
+
+// GroupValue is a plain value, or the name of a secret.
+type GroupValue struct {
+	Text   string
+	Secret string
+}
+
+// UnmarshalYAML reads text, or {secret: NAME}.
+func (v *GroupValue) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		v.Text = n.Value
+		return nil
+	}
+	var named struct {
+		Secret string `yaml:"secret"`
+	}
+	err := n.Decode(&named)
+	v.Secret = named.Secret
+	return err
+}
+
+// SecretSource says where a secret comes from: exactly one of its fields.
+type SecretSource struct {
+	Env     string   `yaml:"env"`
+	File    string   `yaml:"file"`
+	Command []string `yaml:"command"`
+	Stub    string   `yaml:"stub"`
+}
+
+// UnmarshalYAML refuses a secret that stands in the file itself.
+func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return fault.New(fault.Invalid, "secret-in-file", "penstock.local.yml holds a secret in line %d", n.Line).
+			Want("{ env: NAME }, { file: PATH }, { command: [pass, show, x] } or { stub: text }").Try("move the value out, and name where it is")
+	}
+	type plain SecretSource
+	return n.Decode((*plain)(s))
+}
+
+// LocalEnvironment answers the approvals of an environment.
+type LocalEnvironment struct {
+	Approve string `yaml:"approve"` // ask, yes, no; "" = ask
+}
+
+// ReadLocalFile finds the file beside the pipeline or in a folder above it, up
+// to the root. Without one the answer is empty.
+func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
+	f := &LocalFile{folder: root}
+	path := named
+	for dir := filepath.Dir(filepath.Join(root, pipelineFile)); path == ""; dir = filepath.Dir(dir) {
+		if candidate := filepath.Join(dir, "penstock.local.yml"); exists(candidate) {
+			path = candidate
+		}
+		if dir == root || dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	if path == "" {
+		return f, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "file-unreadable", "the file cannot be read").At("%s", path)
+	}
+	f.folder = filepath.Dir(path)
+	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true)); err != nil {
+		var own *fault.Error
+		if errors.As(err, &own) {
+			return nil, own
+		}
+		return nil, fault.Wrap(err, fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", err)
+	}
+	return f, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Path makes a path of the file relative to where the file stands.
+func (f *LocalFile) Path(name string) string {
+	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(name, "~/") {
+		return filepath.Join(home, name[2:])
+	}
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(f.folder, name)
+}
+
+// Value fetches a secret. ok is false when its source has none.
+func (f *LocalFile) Value(ctx context.Context, s SecretSource, env func(string) string) (value string, ok bool, err error) {
+	switch {
+	case s.Env != "":
+		value = env(s.Env)
+		return value, value != "", nil
+	case s.File != "":
+		data, err := os.ReadFile(f.Path(s.File))
+		if err != nil {
+			return "", false, fault.Wrap(err, fault.Invalid, "file-unreadable", "the file of a secret cannot be read").At("%s", s.File)
+		}
+		return strings.TrimRight(string(data), "\r\n"), true, nil
+	case len(s.Command) > 0:
+		cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
+		cmd.Dir = f.folder
+		var problem bytes.Buffer
+		cmd.Stderr = &problem
+		out, err := cmd.Output()
+		if err != nil {
+			return "", false, fault.Wrap(err, fault.Invalid, "secret-command", "the command of a secret failed").At("%s", s.Command[0]).Got("%s", strings.TrimSpace(problem.String()))
+		}
+		return strings.TrimRight(string(out), "\r\n"), true, nil
+	default:
+		return s.Stub, s.Stub != "", nil
+	}
+}

@@ -1,0 +1,368 @@
+package server
+
+import (
+	"archive/zip"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/internal/agent"
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/base/startstop"
+	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/pipeline/reference"
+	"penstock.dev/penstock/internal/domain/project"
+	"penstock.dev/penstock/internal/domain/repos"
+	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/variablegroup"
+)
+
+// LocalOptions are what a run without a server starts from.
+type LocalOptions struct {
+	Root, File   string            // checkout, and the pipeline's path in it
+	Folder       string            // that receives the work; it is made and stays
+	Repositories map[string]string // alias or name → folder
+	Parameters   map[string]any
+	Variables    map[string]string
+	Groups       map[string]LocalGroup // variable groups by name
+	Reason       run.Reason
+	Jobs         int // at a time
+	Version      string
+	Log          *slog.Logger
+	// Event hears of everything that happens, in order.
+	Event func(run.Event)
+	// Approve answers what the run asks a person.
+	Approve func(ctx context.Context, q Question) (environment.ApprovalStatus, error)
+	// Started is called when the run is queued.
+	Started func(number string, changed int, plan *pipeline.Plan)
+}
+
+// LocalGroup is a variable group of a local run.
+type LocalGroup struct{ Plain, Secret map[string]string }
+
+// Question is an approval that a local run waits for.
+type Question struct {
+	Stage, Job   string
+	Instructions string
+}
+
+// LocalResult is how a local run ended.
+type LocalResult struct {
+	Number  string
+	Result  run.Result
+	Started time.Time
+	Ended   time.Time
+	Detail  *run.Detail
+}
+
+// RunLocal runs a pipeline of a working tree with the server's own orchestration
+// and agent, in this process, and ends when the run has.
+func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
+	data, err := os.MkdirTemp(o.Folder, "data-")
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "not-writable", "the folder of the run cannot be written").At("%s", o.Folder)
+	}
+	defer func() { _ = os.RemoveAll(data) }()
+	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
+	l := &local{o: o}
+	if err := l.open(work, data); err != nil {
+		return nil, err
+	}
+	group := startstop.New(work)
+	defer func() {
+		close(l.stopping)
+		l.pools.Wake()
+		group.Stop()
+		_ = l.http.Close()
+		_ = group.Wait()
+		_ = l.close()
+	}()
+	l.loops(group)
+	if err := l.startAgent(work, group); err != nil {
+		return nil, err
+	}
+	id, err := l.queue(work)
+	if err != nil {
+		return nil, err
+	}
+	d, err := l.follow(ctx, work, id)
+	if err != nil {
+		return nil, err
+	}
+	return &LocalResult{Number: d.Run.Number, Result: d.Run.Result, Started: d.Run.Started, Ended: d.Run.Finished, Detail: d}, l.keep(work, d)
+}
+
+// local is a server that lives as long as one run.
+type local struct {
+	*Server
+	o       LocalOptions
+	project *project.Project
+}
+
+const localProject = "local"
+
+func (l *local) open(ctx context.Context, data string) error {
+	cfg, err := Load(func(string) string { return "" }, map[string]string{"data": data, "vms.local.enabled": "false", "ports": "auto",
+		"http.listen": "127.0.0.1:0", "gateway.http": "127.0.0.1:0", "dns.listen": "127.0.0.1:0"})
+	if err != nil {
+		return err
+	}
+	if l.Server, err = open(ctx, cfg, l.o.Version, l.o.Log); err != nil {
+		return err
+	}
+	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
+	if err := l.listenHTTP(); err != nil {
+		return err
+	}
+	if _, err := l.start(ctx); err != nil {
+		return err
+	}
+	l.project, err = l.projects.Create(ctx, localProject, "")
+	return err
+}
+
+func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
+	if _, err := l.pools.EnsurePool(ctx, "default"); err != nil {
+		return err
+	}
+	token, _, err := l.identity.IssueToken(ctx, identity.Token{Kind: identity.JoinToken, Pool: "default"})
+	if err != nil {
+		return err
+	}
+	group.Go("agent", func(ctx context.Context) error {
+		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: filepath.Join(l.o.Folder, "work"),
+			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log})
+	})
+	return nil
+}
+
+// queue puts the working tree into a repository and queues the run of it.
+func (l *local) queue(ctx context.Context) (string, error) {
+	repo, branch, commit, changed, err := l.repository(ctx, filepath.Base(l.o.Root), l.o.Root)
+	if err != nil {
+		return "", err
+	}
+	for name, folder := range l.o.Repositories {
+		short := name[strings.LastIndex(name, "/")+1:]
+		if _, _, _, _, err := l.repository(ctx, short, folder); err != nil {
+			return "", err
+		}
+	}
+	if err := l.groupsOf(ctx); err != nil {
+		return "", err
+	}
+	p, err := l.runs.CreatePipeline(ctx, l.project.ID, pipelineName(l.o.Root, l.o.File), repo, l.o.File, nil)
+	if err != nil {
+		return "", err
+	}
+	if err := l.environmentsOf(ctx, p, commit); err != nil {
+		return "", err
+	}
+	r, err := l.runs.QueueRun(ctx, run.QueueRequest{Pipeline: p, Branch: "refs/heads/" + branch, Commit: commit, Parameters: l.o.Parameters,
+		Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Strict: true})
+	if err != nil {
+		return "", err
+	}
+	d, err := l.runs.Load(ctx, r.ID)
+	if err != nil {
+		return "", err
+	}
+	if l.o.Started != nil {
+		l.o.Started(d.Run.Number, changed, d.Plan)
+	}
+	return r.ID, nil
+}
+
+func (l *local) repository(ctx context.Context, name, folder string) (r *repos.Repository, branch, commit string, changed int, err error) {
+	if r, err = l.repos.Create(ctx, l.project.ID, repositoryName(name)); err != nil {
+		return nil, "", "", 0, err
+	}
+	s := &snapshot{git: l.cfg.Git.Binary, folder: folder, bare: filepath.Join(l.cfg.Data, "git", r.ID+".git"), index: filepath.Join(l.cfg.Data, "index-"+r.ID)}
+	branch, commit, changed, err = s.take(ctx)
+	if err != nil {
+		return nil, "", "", 0, err
+	}
+	if r.DefaultBranch != "refs/heads/"+branch {
+		r.DefaultBranch = "refs/heads/" + branch
+		err = l.repos.Repositories.Save(ctx, r)
+	}
+	return r, branch, commit, changed, err
+}
+
+// repositoryName makes a folder's name one that a repository may have.
+func repositoryName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, name)
+	if name = strings.Trim(name, "-."); name == "" {
+		return "repository"
+	}
+	return name
+}
+
+func pipelineName(root, file string) string {
+	name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".yml"), ".yaml")
+	if strings.HasPrefix(name, "azure-pipelines") {
+		name = filepath.Base(root)
+	}
+	return repositoryName(name)
+}
+
+func (l *local) groupsOf(ctx context.Context) error {
+	for name, g := range l.o.Groups {
+		if _, err := l.Server.groups.Put(ctx, &variablegroup.Group{ProjectID: l.project.ID, Name: name, Variables: g.Plain}, g.Secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// environmentsOf makes the environments that the pipeline names.
+func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit string) error {
+	plan, err := l.runs.Plan(ctx, run.QueueRequest{Pipeline: p, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System()})
+	if err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for _, r := range reference.Of(plan) {
+		name := strings.ToLower(r.Name)
+		if r.Kind != reference.Environment || made[name] || strings.Contains(name, "$(") {
+			continue
+		}
+		made[name] = true
+		if _, err := l.Server.environments.Create(ctx, l.project.ID, r.Name, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow reports what happens until the run has ended. When ctx ends, the run
+// is cancelled: its always() steps still run.
+func (l *local) follow(ctx, work context.Context, id string) (*run.Detail, error) {
+	sub := l.hub.Subscribe("runs", "run/"+id, "approvals", "logs/"+id)
+	defer sub.Close()
+	tick := time.NewTicker(50 * time.Millisecond) // log lines come without a signal
+	defer tick.Stop()
+	follower := &run.Follower{Logs: l.runs.Logs}
+	cancelled := ctx.Done()
+	for {
+		d, err := l.runs.Load(work, id)
+		if err != nil {
+			return nil, err
+		}
+		events, err := follower.Next(work, d)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			l.o.Event(e)
+		}
+		if d.Run.State == run.Completed {
+			return d, nil
+		}
+		if err := l.answer(work, d); err != nil {
+			return nil, err
+		}
+		select {
+		case <-sub.C:
+		case <-tick.C:
+		case <-cancelled:
+			cancelled = nil
+			if _, err := l.runs.Cancel(work, id); err != nil && !fault.Is(err, fault.Conflict) {
+				return nil, err
+			}
+		}
+	}
+}
+
+// answer asks the person what the run asks.
+func (l *local) answer(ctx context.Context, d *run.Detail) error {
+	open, err := l.Server.environments.OfRun(ctx, d.Run.ID)
+	if err != nil {
+		return err
+	}
+	for _, a := range open {
+		if a.Status != environment.Pending {
+			continue
+		}
+		q := Question{Stage: a.Stage, Instructions: a.Instructions}
+		for _, j := range d.Jobs {
+			if j.ID == a.JobID {
+				q.Job = j.Phase
+			}
+		}
+		status, err := l.o.Approve(ctx, q)
+		if err != nil {
+			return err
+		}
+		if _, err := l.Server.environments.Decide(identity.With(ctx, identity.Subject{Kind: identity.UserKind, ID: "local", Name: "you"}), a.ID, status, "answered on the terminal"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep writes what the run published into the folder of the run.
+func (l *local) keep(ctx context.Context, d *run.Detail) error {
+	list, err := l.artifacts.Of(ctx, d.Run.ID)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		r, err := l.artifacts.Open(ctx, a)
+		if err != nil {
+			return err
+		}
+		err = unpack(r, filepath.Join(l.o.Folder, "artifacts", repositoryName(a.Name)), filepath.Join(l.cfg.Data, "tmp"))
+		if err = errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+	}
+	return l.keepTests(ctx, d)
+}
+
+// unpack extracts an archive that arrives as a stream.
+func unpack(r io.Reader, folder, tmp string) error {
+	f, err := os.CreateTemp(tmp, "artifact-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	size, err := io.Copy(f, r)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	archive, err := zip.NewReader(f, size)
+	if err == nil {
+		if err = os.MkdirAll(folder, 0o755); err == nil {
+			err = rootfs.Unzip(archive, folder, rootfs.DefaultLimits)
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// keepTests writes the test results beside the artifacts.
+func (l *local) keepTests(ctx context.Context, d *run.Detail) error {
+	list, err := l.tests.Of(ctx, d.Run.ID)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	data, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return err
+	}
+	return rootfs.WriteFile(filepath.Join(l.o.Folder, "tests.json"), append(data, '\n'), 0o644)
+}
