@@ -25,7 +25,8 @@ type snapshot struct {
 	dir    string // its git folder
 }
 
-// take returns the branch, the commit, and how many files differ from HEAD.
+// take returns the branch, the commit, and how many files differ from HEAD, -1
+// without one.
 func (s *snapshot) take(ctx context.Context) (branch, commit string, changed int, err error) {
 	branch, s.dir = "main", s.bare
 	head := ""
@@ -64,7 +65,7 @@ func (s *snapshot) borrow(ctx context.Context) (branch, head string, err error) 
 	return branch, head, nil
 }
 
-func (s *snapshot) commit(ctx context.Context, head string) (commit string, changed int, err error) {
+func (s *snapshot) commit(ctx context.Context, head string) (string, int, error) {
 	env := []string{"GIT_INDEX_FILE=" + s.index, "GIT_OBJECT_DIRECTORY=" + filepath.Join(s.bare, "objects"), "GIT_WORK_TREE=" + s.folder,
 		"GIT_AUTHOR_NAME=penstock", "GIT_AUTHOR_EMAIL=penstock@localhost", "GIT_COMMITTER_NAME=penstock", "GIT_COMMITTER_EMAIL=penstock@localhost"}
 	if s.own != "" {
@@ -77,7 +78,7 @@ func (s *snapshot) commit(ctx context.Context, head string) (commit string, chan
 	if err != nil {
 		return "", 0, err
 	}
-	args := []string{"commit-tree", tree, "-m", "working tree"}
+	args, changed := []string{"commit-tree", tree, "-m", "working tree"}, -1
 	if head != "" {
 		old, err := s.run(ctx, s.dir, env, "rev-parse", head+"^{tree}")
 		if err == nil && old == tree {
@@ -88,7 +89,7 @@ func (s *snapshot) commit(ctx context.Context, head string) (commit string, chan
 		}
 		args = append(args, "-p", head)
 	}
-	commit, err = s.run(ctx, s.dir, env, args...)
+	commit, err := s.run(ctx, s.dir, env, args...)
 	return commit, changed, err
 }
 

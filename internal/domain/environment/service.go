@@ -31,7 +31,7 @@ type Service struct {
 	Audit        *audit.Service
 	Identity     *identity.Service
 	Clock        store.Clock
-	OnePerson bool // whoever answers is everybody: a run on a laptop
+	OnePerson    bool // whoever answers is everybody: a run on a laptop
 }
 
 func (s *Service) wake(ctx context.Context, runID string) error {

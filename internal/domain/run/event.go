@@ -4,6 +4,8 @@ import (
 	"context"
 	"sort"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // Event is one thing that happened in a run: a line of a log, or the end of a
@@ -112,7 +114,7 @@ func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
 			return nil, err
 		}
 		for _, line := range lines {
-			out = append(out, Event{Type: "log", Stage: j.Stage, Job: name, Step: step, Attempt: j.Attempt, Line: line})
+			out = append(out, Event{Type: "log", Stage: j.Stage, Job: name, Step: step, Attempt: j.Attempt, Line: WithoutTime(line)})
 		}
 		if s.State == Completed && f.first("step", j.LogID(s.Order), s.Attempt) {
 			out = append(out, Event{Type: "step", Stage: j.Stage, Job: name, Step: step, Attempt: max(1, s.Attempt), Result: s.Result,
@@ -139,4 +141,17 @@ func (f *Follower) newLines(ctx context.Context, log string) ([]string, error) {
 			return out, nil
 		}
 	}
+}
+
+// LogTime is how a log line begins, in UTC; a space follows.
+const LogTime = "2006-01-02T15:04:05.0000000Z"
+
+// WithoutTime is what the step wrote: a log line without the time it begins with.
+func WithoutTime(line string) string {
+	if at, rest, found := strings.Cut(line, " "); found && len(at) == len(LogTime) {
+		if _, err := time.Parse(LogTime, at); err == nil {
+			return rest
+		}
+	}
+	return line
 }

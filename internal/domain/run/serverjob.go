@@ -147,7 +147,7 @@ func (s *Service) finishServerStep(ctx context.Context, jobID string, at int, re
 func (s *Service) serverLog(ctx context.Context, jobID string, at int, lines []string) error {
 	var b strings.Builder
 	for _, l := range lines {
-		b.WriteString(s.Clock.Now().Format("2006-01-02T15:04:05.0000000Z") + " " + l + "\n")
+		b.WriteString(s.Clock.Now().Format(LogTime) + " " + l + "\n")
 	}
 	log := logID(jobID, at+1)
 	end, _, err := s.Logs.Append(ctx, log, -1, []byte(b.String()))

@@ -71,7 +71,7 @@ type Service struct {
 	Address        Address
 	ServerTasks    map[string]ServerTask // by lower-case task name
 	ImpliedTrigger bool                  // no `trigger:` means every branch
-	OnePool        string // every job goes to this pool, whatever it asks for; "" = the one it asks for
+	OnePool        string                // every job goes to this pool, whatever it asks for; "" = the one it asks for
 }
 
 // Address is how agents reach the server.

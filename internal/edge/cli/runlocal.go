@@ -93,9 +93,6 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 }
 
 func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
-	if c.RunLocal == nil {
-		return fault.New(fault.Unavailable, "no-local-runs", "this build does not run pipelines without a server").Try("penstock pipeline run NAME")
-	}
 	w, err := c.workspace(&o.compileFlags)
 	if err != nil {
 		return err
@@ -182,6 +179,9 @@ func (c *cli) localGroups(ctx context.Context, o *localFlags, job *LocalRun, loc
 			continue
 		}
 		group, known := local.VariableGroups[r.Name]
+		if !known && len(sources) > 0 { // one that the file does not name holds the secrets that are given
+			known, group = true, secretsOf(sources)
+		}
 		if !known {
 			missing = append(missing, fmt.Sprintf("%s:%d:%d: variable group %s has no values", r.Origin.File, r.Origin.Line, r.Origin.Column, r.Name))
 			continue
@@ -208,6 +208,14 @@ func (c *cli) localGroups(ctx context.Context, o *localFlags, job *LocalRun, loc
 	slices.Sort(missing)
 	return fault.New(fault.Invalid, "secret-not-given", "%s", strings.Join(missing, "\n")).Want("values in penstock.local.yml; secrets from a file, an environment variable or a stub").
 		Try("variableGroups: { NAME: { key: value, KEY: { secret: KEY } } } and secrets: { KEY: { env: KEY } }, or --secret KEY=FILE")
+}
+
+func secretsOf(sources map[string]language.SecretSource) map[string]language.GroupValue {
+	group := map[string]language.GroupValue{}
+	for name := range sources {
+		group[name] = language.GroupValue{Secret: name}
+	}
+	return group
 }
 
 func (c *cli) listJobs(plan *pipeline.Plan, checked bool) error {
@@ -241,12 +249,15 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 		return err
 	}
 	job.Folder = folder
-	view := &runview.View{Out: c.Stdout, JSON: c.flags.output == "json", Quiet: c.flags.quiet, Mark: c.mark, Now: c.Now, Folder: folder}
+	view := &runview.View{Out: c.Stdout, JSON: c.flags.output == "json", Quiet: c.flags.quiet, Mark: c.resultMark, Now: c.Now, Folder: folder}
 	job.OnEvent = view.Event
 	job.OnStart = func(name string, changed int, _ *pipeline.Plan) {
 		tree := "working tree as committed"
-		if changed > 0 {
+		switch {
+		case changed > 0:
 			tree = "working tree with " + count(changed, "changed file")
+		case changed < 0:
+			tree = "folder as it is, nothing committed"
 		}
 		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), tree, relative(c.path("."), folder))
 	}
@@ -268,12 +279,14 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 	if !o.keep && !failed {
 		_ = os.RemoveAll(filepath.Join(folder, "work"))
 	}
-	c.say("%s %s in %.1f s · logs in %s", c.mark(string(end.Result)), end.Result, end.Took.Seconds(), relative(c.path("."), filepath.Join(folder, "logs")))
+	c.say("%s %s in %.1f s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), relative(c.path("."), filepath.Join(folder, "logs")))
 	if failed {
 		return exitCode(1)
 	}
 	return nil
 }
+
+func (c *cli) resultMark(r run.Result) string { return c.markOf("completed", string(r)) }
 
 // newRunFolder makes .penstock/runs/N and keeps the newest twenty.
 func newRunFolder(root string) (string, int, error) {

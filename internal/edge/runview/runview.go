@@ -20,7 +20,7 @@ type View struct {
 	Out    io.Writer // for people, or for machines with JSON
 	JSON   bool
 	Quiet  bool // ends only
-	Mark   func(result string) string
+	Mark   func(run.Result) string
 	Now    func() time.Time
 	Folder string // receives events.jsonl and logs/; "" = nothing is kept
 
@@ -56,8 +56,8 @@ func (v *View) Event(e run.Event) {
 		if !v.Quiet {
 			v.print(where + " | " + e.Line)
 		}
-	case e.Type != "run":
-		v.print(fmt.Sprintf("%s %s: %s%s%s", v.Mark(string(e.Result)), where, e.Result, v.took(where, e), cause(e)))
+	case e.Type != "stage" || e.Stage != pipeline.DefaultStage:
+		v.print(fmt.Sprintf("%s %s: %s%s%s", v.Mark(e.Result), where, e.Result, v.took(where, e), cause(e)))
 	}
 }
 

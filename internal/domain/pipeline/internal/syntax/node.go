@@ -100,7 +100,7 @@ func (n *Node) Get(key string) *Node {
 }
 
 // IsEmpty reports whether the node is an empty scalar, as `key:` gives. Quotes
-// make no difference: an expanded file writes every empty value as ''.
+// make no difference: an expanded file quotes every empty value.
 func (n *Node) IsEmpty() bool {
 	return n == nil || n.Kind == Scalar && n.Text == ""
 }
