@@ -189,7 +189,7 @@ func TestUsageErrors(t *testing.T) {
 		"run list --nope":                     "--nope",
 		"run list -o xml":                     "table, wide, json or yaml",
 		"run show x":                          "latest:PIPELINE",
-		"run pipelines/a.yml":                 "penstock validate pipelines/a.yml",
+		"run pipelines/a.yml":                 "error file-unreadable",
 		"vault secret set kv/Key --value abc": "there is no flag --value",
 		"pipeline run ci --param x":           "no NAME=VALUE",
 		"agent":                               "curious call",

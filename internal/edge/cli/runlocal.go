@@ -93,6 +93,9 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 }
 
 func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
+	if _, err := os.Stat(c.path(file)); err != nil {
+		return fault.Wrap(err, fault.Invalid, "file-unreadable", "there is no pipeline file here").At("%s", file).Try("penstock run FILE; without FILE it is azure-pipelines.yml")
+	}
 	w, err := c.workspace(&o.compileFlags)
 	if err != nil {
 		return err
@@ -179,8 +182,9 @@ func (c *cli) localGroups(ctx context.Context, o *localFlags, job *LocalRun, loc
 			continue
 		}
 		group, known := local.VariableGroups[r.Name]
-		if !known && len(sources) > 0 { // one that the file does not name holds the secrets that are given
-			known, group = true, secretsOf(sources)
+		if !known { // one that the file does not name holds the given secrets that are used
+			group = usedSecrets(plan, sources)
+			known = len(group) > 0
 		}
 		if !known {
 			missing = append(missing, fmt.Sprintf("%s:%d:%d: variable group %s has no values", r.Origin.File, r.Origin.Line, r.Origin.Column, r.Name))
@@ -210,10 +214,19 @@ func (c *cli) localGroups(ctx context.Context, o *localFlags, job *LocalRun, loc
 		Try("variableGroups: { NAME: { key: value, KEY: { secret: KEY } } } and secrets: { KEY: { env: KEY } }, or --secret KEY=FILE")
 }
 
-func secretsOf(sources map[string]language.SecretSource) map[string]language.GroupValue {
+// usedSecrets are those that the plan mentions as variables.
+func usedSecrets(plan *pipeline.Plan, sources map[string]language.SecretSource) map[string]language.GroupValue {
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return nil
+	}
+	low := strings.ToLower(string(text))
 	group := map[string]language.GroupValue{}
 	for name := range sources {
-		group[name] = language.GroupValue{Secret: name}
+		n := strings.ToLower(name)
+		if strings.Contains(low, "$("+n+")") || strings.Contains(low, "variables."+n) || strings.Contains(low, "variables['"+n+"']") {
+			group[name] = language.GroupValue{Secret: name}
+		}
 	}
 	return group
 }

@@ -54,13 +54,15 @@ type SecretSource struct {
 	File    string   `yaml:"file"`
 	Command []string `yaml:"command"`
 	Stub    string   `yaml:"stub"`
+
+	line int // where a value stands in place of a source; 0 = it does not
 }
 
-// UnmarshalYAML refuses a secret that stands in the file itself.
+// UnmarshalYAML notes a secret that stands in the file itself; ReadLocalFile refuses it.
 func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
-		return fault.New(fault.Invalid, "secret-in-file", "penstock.local.yml holds a secret in line %d", n.Line).
-			Want("{ env: NAME }, { file: PATH }, { command: [pass, show, x] } or { stub: text }").Try("move the value out, and name where it is")
+		s.line = n.Line
+		return nil
 	}
 	type plain SecretSource
 	return n.Decode((*plain)(s))
@@ -92,12 +94,14 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "file-unreadable", "the file cannot be read").At("%s", path)
 	}
 	f.folder = filepath.Dir(path)
-	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true)); err != nil {
-		var own *fault.Error
-		if errors.As(err, &own) {
-			return nil, own
+	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil {
+		return nil, fault.New(fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	for name, secret := range f.Secrets {
+		if secret.line > 0 {
+			return nil, fault.New(fault.Invalid, "secret-in-file", "secret %s stands in the file itself", name).At("%s:%d", path, secret.line).
+				Want("{ env: NAME }, { file: PATH }, { command: [pass, show, x] } or { stub: text }").Try("move the value out, and name where it is")
 		}
-		return nil, fault.Wrap(err, fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", err)
 	}
 	return f, nil
 }

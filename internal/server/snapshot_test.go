@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func git(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.test"}, args...)...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestSnapshotTakesTheTreeAsItIs(t *testing.T) {
+	tree := t.TempDir()
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git(t, tree, "init", "-q", "-b", "topic")
+	put("kept.txt", "old")
+	put("gone.txt", "x")
+	put(".gitignore", "*.log\n")
+	take := func() (string, string, int, string) {
+		t.Helper()
+		bare := filepath.Join(t.TempDir(), "r.git")
+		git(t, tree, "init", "-q", "--bare", bare)
+		s := &snapshot{git: "git", folder: tree, bare: bare, index: filepath.Join(t.TempDir(), "index")}
+		branch, commit, changed, err := s.take(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return branch, commit, changed, bare
+	}
+	if branch, _, changed, _ := take(); branch != "topic" || changed != -1 {
+		t.Errorf("before the first commit: %s, %d", branch, changed)
+	}
+	git(t, tree, "add", ".")
+	git(t, tree, "commit", "-qm", "one")
+	head := git(t, tree, "rev-parse", "HEAD")
+	if _, commit, changed, _ := take(); commit != head || changed != 0 {
+		t.Errorf("an unchanged tree: %s with %d, want its own commit %s", commit, changed, head)
+	}
+	put("kept.txt", "new")
+	put("fresh.txt", "hi")
+	put("noise.log", "x")
+	if err := os.Remove(filepath.Join(tree, "gone.txt")); err != nil {
+		t.Fatal(err)
+	}
+	before := git(t, tree, "status", "--porcelain")
+	objects := git(t, tree, "count-objects")
+	_, commit, changed, bare := take()
+	if changed != 3 {
+		t.Errorf("%d changed files, want 3", changed)
+	}
+	if got := git(t, bare, "show", commit+":kept.txt"); got != "new" {
+		t.Errorf("kept.txt is %q", got)
+	}
+	if got := git(t, bare, "ls-tree", "--name-only", commit); got != ".gitignore\nfresh.txt\nkept.txt" {
+		t.Errorf("the tree has %q", got)
+	}
+	if got := git(t, bare, "rev-parse", commit+"^"); got != head {
+		t.Errorf("the parent is %s, want %s", got, head)
+	}
+	if after := git(t, tree, "status", "--porcelain"); after != before {
+		t.Errorf("the checkout changed:\n%s\nfrom\n%s", after, before)
+	}
+	if after := git(t, tree, "count-objects"); after != objects {
+		t.Errorf("objects went into the checkout: %s, before %s", after, objects)
+	}
+}
