@@ -34,6 +34,7 @@ type LocalOptions struct {
 	Parameters   map[string]any
 	Variables    map[string]string
 	Groups       map[string]LocalGroup // variable groups by name
+	Only         pipeline.Selection
 	Reason       run.Reason
 	Jobs         int // at a time
 	Version      string
@@ -168,7 +169,7 @@ func (l *local) queue(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r, err := l.runs.QueueRun(ctx, run.QueueRequest{Pipeline: p, Branch: "refs/heads/" + branch, Commit: commit, Parameters: l.o.Parameters,
-		Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Strict: true})
+		Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Only: l.o.Only, Strict: true})
 	if err != nil {
 		return "", err
 	}
@@ -231,7 +232,7 @@ func (l *local) groupsOf(ctx context.Context) error {
 
 // environmentsOf makes the environments that the pipeline names.
 func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit string) error {
-	plan, err := l.runs.Plan(ctx, run.QueueRequest{Pipeline: p, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System()})
+	plan, err := l.runs.Plan(ctx, run.QueueRequest{Pipeline: p, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Only: l.o.Only})
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,8 @@ type QueueRequest struct {
 	PR          *PRInfo
 	TriggeredBy *Run           // the completed run that starts this one
 	Pinned      map[string]int // alias of a pipeline resource → run number
-	Strict      bool           // refuse a file with errors instead of recording a failed run
+	Only        pipeline.Selection
+	Strict      bool // refuse a file with errors instead of recording a failed run
 }
 
 // QueueRun compiles the pipeline at the commit and stores a run of it. A file
@@ -65,6 +66,11 @@ func (s *Service) QueueRun(ctx context.Context, q QueueRequest) (*Run, error) {
 	}
 	if q.Strict && hasErrors(diags) {
 		return nil, invalidPipeline(q.Pipeline, diags)
+	}
+	if plan != nil {
+		if err := plan.Select(q.Only); err != nil {
+			return nil, err
+		}
 	}
 	return r, s.insertRun(ctx, q, r, plan, diags)
 }

@@ -76,6 +76,9 @@ func (s *Service) Plan(ctx context.Context, q QueueRequest) (*pipeline.Plan, err
 	if plan == nil && err == nil {
 		return nil, invalidPipeline(q.Pipeline, diags)
 	}
+	if err == nil {
+		err = plan.Select(q.Only)
+	}
 	return plan, err
 }
 

@@ -30,7 +30,8 @@ type LocalRun struct {
 	Parameters         map[string]any
 	Variables          map[string]string
 	Plain, Secret      map[string]map[string]string // variable groups: group → name → value
-	Event              string                       // push, pr, schedule or "" for a person
+	Only               pipeline.Selection
+	Event              string // push, pr, schedule or "" for a person
 	Jobs               int
 	OnEvent            func(run.Event)
 	OnStart            func(number string, changed int, plan *pipeline.Plan)
@@ -52,6 +53,7 @@ type localFlags struct {
 	secrets         []string
 	approve, reject []string
 	list, dryRun    bool
+	only            pipeline.Selection
 	keep            bool
 	jobs            int
 }
@@ -73,6 +75,10 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	f.StringArrayVar(&o.secrets, "secret", nil, "`NAME=FILE` of a secret; NAME alone takes the environment variable")
 	f.StringArrayVar(&o.approve, "approve", nil, "`environment`, stage or all: go on without asking")
 	f.StringArrayVar(&o.reject, "reject", nil, "`environment`, stage or all: say no without asking")
+	f.StringArrayVar(&o.only.Stages, "stage", nil, "only this `stage`; may be repeated")
+	f.StringArrayVar(&o.only.Jobs, "job", nil, "only this job, as `[stage.]job`; may be repeated")
+	f.StringArrayVar(&o.only.Steps, "step", nil, "only this `step`, by name or display name; may be repeated")
+	f.StringArrayVar(&o.only.Skip, "skip-stage", nil, "all but this `stage`; may be repeated")
 	f.BoolVar(&o.list, "list", false, "list stages and jobs, and run nothing")
 	f.BoolVar(&o.dryRun, "dry-run", false, "check everything that the run needs, and run nothing")
 	f.BoolVar(&o.keep, "keep", false, "keep the work folder")
@@ -141,12 +147,15 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		c.printFindings(diags)
 		return nil, nil, exitCode(2)
 	}
+	if err := plan.Select(o.only); err != nil {
+		return nil, nil, err
+	}
 	switch o.event {
 	case "", "push", "pr", "schedule":
 	default:
 		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
 	}
-	job := &LocalRun{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Event: o.event, Jobs: o.jobs,
+	job := &LocalRun{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
 		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}}
 	for _, r := range plan.Resources.Repositories {
 		for _, key := range []string{r.Alias, r.Name} {

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -254,10 +254,6 @@ func (c *call) queueRun() (any, error) {
 	if in.YamlOverride != "" {
 		return nil, fault.New(fault.Invalid, "no-override", "a run is made from the repository's file").Want("previewRun: true beside yamlOverride").Try("push the file, or preview it")
 	}
-	if len(in.StagesToSkip) > 0 {
-		return nil, fault.New(fault.Invalid, "no-stages-to-skip", "stages cannot be left out of a run").Got("%s", strings.Join(in.StagesToSkip, ", ")).
-			Try("give the stage a condition on a parameter of the pipeline")
-	}
 	q, err := c.queueRequest(p, in)
 	if err != nil {
 		return nil, err
@@ -274,7 +270,7 @@ func (c *call) queueRun() (any, error) {
 
 // queueRequest is what the body says of the run itself.
 func (c *call) queueRequest(p *run.Pipeline, in runRequest) (run.QueueRequest, error) {
-	q := run.QueueRequest{Pipeline: p, Parameters: in.TemplateParameters, Reason: run.Manual, By: c.subject, Strict: true, Variables: map[string]string{}}
+	q := run.QueueRequest{Pipeline: p, Parameters: in.TemplateParameters, Reason: run.Manual, By: c.subject, Strict: true, Variables: map[string]string{}, Only: pipeline.Selection{Skip: in.StagesToSkip}}
 	for k, v := range in.Variables {
 		if v.IsSecret {
 			return q, secretVariable(k)

@@ -317,7 +317,7 @@ func TestQueueRunReadsTheRequest(t *testing.T) {
 	if got := w.call(h, "contributor", "POST", "/default/shop/_apis/pipelines/ci/runs", `{"resources":{"repositories":{"self":{"refName":"main"}}},"variables":{"a":{"value":"b"}}}`, &r); got != 200 || r.State != "inProgress" || r.Pipeline.Name != "ci" {
 		t.Errorf("queue: %d %+v", got, r)
 	}
-	for body, code := range map[string]string{`{"stagesToSkip":["a"]}`: "no-stages-to-skip", `{"yamlOverride":"steps: []"}`: "no-override", `{"variables":{"a":{"value":"b","isSecret":true}}}`: "secret-variable",
+	for body, code := range map[string]string{`{"stagesToSkip":["a"]}`: "no-such-part", `{"yamlOverride":"steps: []"}`: "no-override", `{"variables":{"a":{"value":"b","isSecret":true}}}`: "secret-variable",
 		`{"resources":{"pipelines":{"x":{"version":"9.9"}}}}`: "no-resource-run"} {
 		var p problem
 		if w.call(h, "contributor", "POST", "/default/shop/_apis/pipelines/1/runs", body, &p); p.Code != code {

@@ -26,7 +26,7 @@ var Stage = &Mapping{Noun: "a stage", Name: "stage", Doc: "A part of the pipelin
 	{Name: "pool", Type: poolType, Words: []string{"server"}, Doc: "Where jobs of the stage run that name no pool themselves."},
 	{Name: "lockBehavior", Type: Is(Choice), Words: lockWords, Doc: "How runs take turns at an exclusive lock of this stage."},
 	{Name: "trigger", Type: Is(Choice), Words: []string{"automatic", "manual"}, Doc: "manual: somebody starts the stage once its dependencies are done."},
-	{Name: "isSkippable", Type: Is(Boolean), Doc: "Whether the stage may be left out when a run is queued.", State: NotYet, Note: "read; every stage may be left out"},
+	{Name: "isSkippable", Type: Is(Boolean), Doc: "Whether the stage may be left out when a run is queued."},
 	{Name: "templateContext", Type: Is(Any), Doc: "Data for a template that is given this stage; the run does not see it."},
 	{Name: "group", Type: Is(Text), Doc: "Groups stages on pages.", State: NotYet, Note: "read; pages do not group"},
 	{Name: "checks", Type: ListOf(Is(Any)), Doc: "Checks of the stage itself.", State: NotYet, Note: "read; checks belong to environments and other resources"},

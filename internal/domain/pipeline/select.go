@@ -1,0 +1,143 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
+)
+
+// Selection narrows a plan to a part of it. Names compare without case; what
+// depended on something left out depends on what that depended on.
+type Selection struct {
+	Stages []string // only these; none = all
+	Jobs   []string // only these, as `job` or `stage.job`
+	Steps  []string // only these and the checkouts, by name or display name
+	Skip   []string // stages to leave out
+}
+
+// Select removes what the selection leaves out. A name that the plan does not
+// have is an Invalid error no-such-part, a stage that may not be left out
+// stage-not-skippable.
+func (p *Plan) Select(sel Selection) error {
+	for _, name := range sel.Skip {
+		if s := p.stageNamed(name); s != nil && s.Unskippable {
+			return fault.New(fault.Invalid, "stage-not-skippable", "stage %s cannot be left out", s.Name).At("%s:%d:%d", s.Origin.File, s.Origin.Line, s.Origin.Column).
+				Try("remove isSkippable: false from the stage")
+		}
+	}
+	hits := map[string]bool{}
+	wants := func(names []string, candidates ...string) bool {
+		found := len(names) == 0
+		for _, name := range names {
+			if slices.ContainsFunc(candidates, func(c string) bool { return c != "" && strings.EqualFold(c, name) }) {
+				hits[name], found = true, true
+			}
+		}
+		return found
+	}
+	var names []string
+	p.Stages = keep(p.Stages, func(s *Stage) bool {
+		names = append(names, s.Name)
+		skipped := len(sel.Skip) > 0 && wants(sel.Skip, s.Name)
+		if skipped || !wants(sel.Stages, s.Name) {
+			return false
+		}
+		s.Jobs = keep(s.Jobs, func(j *Job) bool {
+			names = append(names, j.Name)
+			return wants(sel.Jobs, j.Name, s.Name+"."+j.Name) && j.only(sel.Steps, wants, &names)
+		}, func(j *Job) (string, *[]string) { return j.Name, &j.DependsOn })
+		return len(s.Jobs) > 0
+	}, func(s *Stage) (string, *[]string) { return s.Name, &s.DependsOn })
+	for _, list := range [][]string{sel.Skip, sel.Stages, sel.Jobs, sel.Steps} {
+		for _, name := range list {
+			if !hits[name] {
+				return noSuchPart(name, names)
+			}
+		}
+	}
+	if len(p.Stages) == 0 {
+		return fault.New(fault.Invalid, "no-such-part", "the selection leaves nothing of the pipeline")
+	}
+	return nil
+}
+
+func (p *Plan) stageNamed(name string) *Stage {
+	for i := range p.Stages {
+		if strings.EqualFold(p.Stages[i].Name, name) {
+			return &p.Stages[i]
+		}
+	}
+	return nil
+}
+
+// only removes the steps that are not wanted and tells whether one was.
+func (j *Job) only(steps []string, wants func([]string, ...string) bool, names *[]string) bool {
+	if len(steps) == 0 {
+		return true
+	}
+	found := false
+	filter := func(list []Step) []Step {
+		return slices.DeleteFunc(list, func(s Step) bool {
+			*names = append(*names, s.Name, s.DisplayName)
+			wanted := wants(steps, s.Name, s.DisplayName)
+			found = found || wanted
+			return !wanted && s.Task != TaskCheckout
+		})
+	}
+	j.Steps = filter(j.Steps)
+	if j.Deployment != nil {
+		for i := range j.Deployment.Hooks {
+			j.Deployment.Hooks[i].Steps = filter(j.Deployment.Hooks[i].Steps)
+		}
+		j.Deployment.Hooks = slices.DeleteFunc(j.Deployment.Hooks, func(h Hook) bool { return len(h.Steps) == 0 })
+	}
+	return found
+}
+
+// keep removes elements and hands their dependencies on to those that depended
+// on them. Elements are in an order in which dependencies need not come first.
+func keep[T any](list []T, wanted func(*T) bool, node func(*T) (name string, dependsOn *[]string)) []T {
+	gone := map[string][]string{}
+	var kept []T
+	for i := range list {
+		if wanted(&list[i]) {
+			kept = append(kept, list[i])
+			continue
+		}
+		name, depends := node(&list[i])
+		gone[strings.ToLower(name)] = *depends
+	}
+	for i := range kept {
+		_, depends := node(&kept[i])
+		var out []string
+		seen := map[string]bool{}
+		var add func(names []string)
+		add = func(names []string) {
+			for _, name := range names {
+				low := strings.ToLower(name)
+				if seen[low] {
+					continue
+				}
+				seen[low] = true
+				if inherited, left := gone[low]; left {
+					add(inherited)
+				} else {
+					out = append(out, name)
+				}
+			}
+		}
+		add(*depends)
+		*depends = out
+	}
+	return kept
+}
+
+func noSuchPart(name string, names []string) error {
+	err := fault.New(fault.Invalid, "no-such-part", "the pipeline has no stage, job or step %s", name)
+	if near := syntax.Nearest(name, names); near != "" {
+		return err.Try("write %s", near)
+	}
+	return err.Try("penstock run FILE --list")
+}
