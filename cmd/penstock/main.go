@@ -188,7 +188,7 @@ func (p *process) runLocal(ctx context.Context, r cli.LocalRun) (cli.LocalEnd, e
 	}
 	res, err := server.RunLocal(ctx, server.LocalOptions{
 		Root: r.Root, File: r.File, Folder: r.Folder, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Only: r.Only,
-		Reason: reason, Jobs: r.Jobs, Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Started: r.OnStart,
+		Reason: reason, Jobs: r.Jobs, Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
 			if yes {

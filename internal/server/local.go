@@ -41,6 +41,8 @@ type LocalOptions struct {
 	Log          *slog.Logger
 	// Event hears of everything that happens, in order.
 	Event func(run.Event)
+	// Look sees the run whenever it may have changed; nil = nobody looks.
+	Look func(*run.Detail)
 	// Approve answers what the run asks a person.
 	Approve func(ctx context.Context, q Question) (environment.ApprovalStatus, error)
 	// Started is called when the run is queued.
@@ -270,6 +272,9 @@ func (l *local) follow(ctx, work context.Context, id string) (*run.Detail, error
 		}
 		for _, e := range events {
 			l.o.Event(e)
+		}
+		if l.o.Look != nil {
+			l.o.Look(d)
 		}
 		if d.Run.State == run.Completed {
 			return d, nil

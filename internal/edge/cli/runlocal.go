@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rootfs"
@@ -33,6 +35,7 @@ type LocalRun struct {
 	Only               pipeline.Selection
 	Event              string // push, pr, schedule or "" for a person
 	Jobs               int
+	OnLook             func(*run.Detail) // nil = nobody looks
 	OnEvent            func(run.Event)
 	OnStart            func(number string, changed int, plan *pipeline.Plan)
 	// Ask decides an approval: true lets the run go on.
@@ -273,6 +276,12 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 	job.Folder = folder
 	view := &runview.View{Out: c.Stdout, JSON: c.flags.output == "json", Quiet: c.flags.quiet, Mark: c.resultMark, Now: c.Now, Folder: folder}
 	job.OnEvent = view.Event
+	screen := c.screen()
+	if screen != nil {
+		view.Out = io.Discard
+		job.OnEvent = func(e run.Event) { view.Event(e); screen.Event(e) }
+		job.OnLook = screen.Look
+	}
 	job.OnStart = func(name string, changed int, _ *pipeline.Plan) {
 		tree := "working tree as committed"
 		switch {
@@ -284,6 +293,9 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), tree, relative(c.path("."), folder))
 	}
 	job.Ask = func(ctx context.Context, stage, jobName, instructions string) (bool, error) {
+		if screen != nil {
+			defer screen.Below()
+		}
 		return c.answerLocally(ctx, o, local, plan, stage, jobName, instructions)
 	}
 	end, err := c.RunLocal(ctx, *job)
@@ -306,6 +318,21 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 		return exitCode(1)
 	}
 	return nil
+}
+
+// screen is the live view, where there is a terminal for it.
+func (c *cli) screen() *runview.Screen {
+	f, ok := c.Stdout.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) || !c.unicode() || c.flags.output != "" && c.flags.output != "table" || c.flags.quiet || c.Env("TERM") == "dumb" {
+		return nil
+	}
+	return &runview.Screen{Out: f, Plain: c.Env("NO_COLOR") != "", Now: c.Now, Size: func() (int, int) {
+		columns, rows, err := term.GetSize(int(f.Fd()))
+		if err != nil || columns < 20 || rows < 5 {
+			return 80, 24
+		}
+		return columns, rows
+	}}
 }
 
 func (c *cli) resultMark(r run.Result) string { return c.markOf("completed", string(r)) }

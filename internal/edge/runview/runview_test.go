@@ -1,0 +1,104 @@
+package runview
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func TestView(t *testing.T) {
+	events := []run.Event{
+		{Type: "log", Stage: "verify", Job: "build", Step: "Unit tests", Attempt: 1, Line: "ok"},
+		{Type: "step", Stage: "verify", Job: "build", Step: "Unit tests", Attempt: 1, Result: run.Succeeded, Issues: &run.Issues{Warnings: 2}},
+		{Type: "step", Stage: "verify", Job: "build", Step: "Later", Attempt: 1, Result: run.Skipped, Issues: &run.Issues{}},
+		{Type: "job", Stage: "verify", Job: "build", Attempt: 1, Result: run.Failed, Cause: "the agent is lost"},
+		{Type: "stage", Stage: "__default", Attempt: 1, Result: run.Failed},
+		{Type: "log", Stage: "__default", Job: "Job", Step: "Bash", Attempt: 1, Line: "alone"},
+		{Type: "run", Result: run.Failed},
+	}
+	show := func(v *View) string {
+		var out bytes.Buffer
+		v.Out, v.Mark, v.Now = &out, func(r run.Result) string { return "<" + string(r) + ">" }, func() time.Time { return began }
+		for _, e := range events {
+			v.Event(e)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	want := `verify/build/Unit tests | ok
+<succeeded> verify/build/Unit tests: succeeded (0.0 s)
+<skipped> verify/build/Later: skipped
+<failed> verify/build: failed: the agent is lost
+Bash | alone
+<failed> run: failed
+`
+	if got := show(&View{}); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if got := show(&View{Quiet: true}); strings.Contains(got, "|") || !strings.Contains(got, "run: failed") {
+		t.Errorf("quiet:\n%s", got)
+	}
+	folder := t.TempDir()
+	got := show(&View{JSON: true, Folder: folder})
+	first := `{"type":"log","stage":"verify","job":"build","step":"Unit tests","attempt":1,"line":"ok"}` + "\n" +
+		`{"type":"step","stage":"verify","job":"build","step":"Unit tests","attempt":1,"result":"succeeded","issues":{"errors":0,"warnings":2}}` + "\n"
+	if !strings.HasPrefix(got, first) {
+		t.Errorf("got\n%swant\n%s", got, first)
+	}
+	for name, want := range map[string]string{"events.jsonl": got, "logs/verify/build/01-unit-tests.log": "ok\n", "logs/__default/job/01-bash.log": "alone\n"} {
+		if data, err := os.ReadFile(filepath.Join(folder, name)); err != nil || string(data) != want {
+			t.Errorf("%s: %v\n%s", name, err, data)
+		}
+	}
+}
+
+func TestScreen(t *testing.T) {
+	d := &run.Detail{Run: &run.Run{State: run.InProgress},
+		Stages: []*run.Stage{{Name: "verify", State: run.InProgress, Started: began}, {Name: "ship", State: run.Pending}},
+		Phases: []*run.Phase{{Stage: "verify", Name: "lint"}, {Stage: "verify", Name: "build"}, {Stage: "ship", Name: "go", State: run.Pending}},
+		Jobs: []*run.Job{
+			{Stage: "verify", Phase: "lint", Name: "lint", State: run.Completed, Result: run.Succeeded, Started: began, Finished: began.Add(1900 * time.Millisecond), Steps: []run.Step{{State: run.Completed}}},
+			{Stage: "verify", Phase: "build", Name: "build", DisplayName: "Build and test", State: run.InProgress, Started: began, Steps: []run.Step{
+				{Order: 0, DisplayName: "checkout", State: run.Completed, Result: run.Succeeded, Started: began, Finished: began},
+				{Order: 1, DisplayName: "Make", State: run.InProgress, Started: began},
+				{Order: 2, DisplayName: "Test", State: run.Pending}, {Order: 3, DisplayName: "Publish", State: run.Pending}}}}}
+	var out bytes.Buffer
+	rows := 40
+	s := &Screen{Out: &out, Plain: true, Now: func() time.Time { return began.Add(67 * time.Second) }, Size: func() (int, int) { return 30, rows }}
+	for _, line := range []string{"one", "two", "\x1b[31mthree\x1b[2J\x07", "four is rather long for it"} {
+		s.Event(run.Event{Type: "log", Stage: "verify", Job: "build", Step: "Make", Line: line})
+	}
+	s.Look(d)
+	s.Look(d) // nothing new, nothing painted
+	want := `● verify  1:07
+  ✓ lint  1.9 s
+  ● build  Build and test  1:…
+    ✓ checkout  0.0 s
+    ● Make  1:07
+        two
+        three
+        four is rather long f…
+    ○ Test · Publish
+○ ship
+  ○ go
+`
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+	out.Reset()
+	rows = 4
+	d.Jobs[1].State, d.Jobs[1].Result = run.Completed, run.Canceled
+	s.Look(d)
+	if got, want := out.String(), "\x1b[11A\x1b[J  ↷ build  Build and test\n○ ship\n  ○ go\n"; !strings.HasSuffix(got, "○ ship\n  ○ go\n") || !strings.HasPrefix(got, "\x1b[11A\x1b[J") || strings.Count(got, "\n") != 3 {
+		t.Errorf("got\n%qwant something like\n%q", got, want)
+	}
+}
