@@ -37,8 +37,8 @@ func (s *Screen) Event(e run.Event) {
 		s.tail = map[string][]string{}
 	}
 	key := e.Stage + "/" + e.Job + "/" + e.Step
-	lines := append(s.tail[key], e.Line)
-	s.tail[key] = lines[max(0, len(lines)-failedLines):]
+	s.tail[key] = append(s.tail[key], e.Line)
+	s.tail[key] = s.tail[key][max(0, len(s.tail[key])-failedLines):]
 }
 
 // Look paints the run as it is now, if that differs from what is on the screen.
@@ -127,7 +127,7 @@ func (s *Screen) steps(j *run.Job, name, indent string) []string {
 		switch {
 		case st.State == run.InProgress:
 			tail = tail[max(0, len(tail)-tailLines):]
-		case st.Result != run.Failed:
+		case st.Result != run.Failed: // only failures stay open
 			tail = nil
 		}
 		for _, line := range tail {
