@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/repos"
 )
 
@@ -79,14 +80,32 @@ func (g *Git) Init(ctx context.Context, repoID, defaultBranch string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("git init: %w: %s", err, out)
 	}
-	for _, kv := range [][2]string{{"receive.fsckObjects", "true"}, {"receive.autogc", "false"}, {"core.alternateRefsCommand", "true"},
-		{"receive.denyDeleteCurrent", "ignore"}, {"uploadpack.allowAnySHA1InWant", "true"}, {"uploadpack.allowFilter", "true"},
-		{"core.hooksPath", "/dev/null"}, {"core.fsync", "committed"}} {
-		if _, err := g.run(ctx, repoID, nil, "config", kv[0], kv[1]); err != nil {
-			return err
-		}
+	return g.configure(filepath.Join(g.dir(repoID), "config"))
+}
+
+// settings of every repository: bad objects are refused, nothing runs by itself,
+// a fetch may name any commit, and a commit is on disk when it is reported.
+const settings = `[receive]
+	fsckObjects = true
+	autogc = false
+	denyDeleteCurrent = ignore
+[uploadpack]
+	allowAnySHA1InWant = true
+	allowFilter = true
+[core]
+	alternateRefsCommand = true
+	hooksPath = /dev/null
+	fsync = committed
+`
+
+// configure adds the settings unless they are there: one write instead of a
+// process for each.
+func (g *Git) configure(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil || bytes.Contains(data, []byte(settings)) {
+		return err
 	}
-	return nil
+	return rootfs.WriteFile(path, append(data, settings...), 0o600)
 }
 
 // Refs implements repos.Git.
