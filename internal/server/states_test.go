@@ -14,7 +14,7 @@ import (
 	"penstock.dev/penstock/internal/domain/run"
 )
 
-var update = flag.Bool("update", false, "print the state diagrams again")
+var update = flag.Bool("update", false, "write again what the tests compare with: diagrams, conformance cases")
 
 // The diagrams in docs/states are printed from the tables of legal moves.
 func TestStateDiagrams(t *testing.T) {
