@@ -2,29 +2,37 @@ package agent
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/command"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/mask"
 )
 
-// How long a canceled program has to end by itself, as on the service.
+// How long a canceled program has to end by itself, one that said it is
+// complete to do so, and its output to end after it; as on the service.
 const (
 	afterInterrupt = 7500 * time.Millisecond
 	afterTerminate = 2500 * time.Millisecond
+	afterComplete  = 5 * time.Second
+	afterExit      = 5 * time.Second
 )
 
 // maxLine is the longest output line that is kept whole, in bytes; a longer one
-// is cut into several.
+// comes in pieces.
 const maxLine = 1 << 20
+
+// marker is the variable by which the processes of a job are found when it ends.
+const marker = "VSTS_PROCESS_LOOKUP_ID"
 
 // Exec implements task.Host. When ctx ends the program is interrupted, then
 // asked to terminate, then killed, with everything it started.
@@ -33,7 +41,10 @@ func (s *step) Exec(ctx context.Context, c task.Command) (int, error) {
 		return -1, err
 	}
 	cmd := exec.Command(c.Path, c.Args...)
-	cmd.Dir, cmd.Env = c.Dir, append(s.environment(s.spec.Env), c.Env...)
+	cmd.Dir, cmd.Env = c.Dir, append(append(s.environment(s.spec.Env), s.privateEnvironment()...), c.Env...)
+	if c.Input != nil {
+		cmd.Stdin = c.Input
+	}
 	ownGroup(cmd)
 	stdout, outWriter, err := os.Pipe()
 	if err != nil {
@@ -51,62 +62,148 @@ func (s *step) Exec(ctx context.Context, c task.Command) (int, error) {
 		_, _ = stdout.Close(), stderr.Close()
 		return -1, fault.Wrap(err, fault.Invalid, "cannot-start", "cannot start %s", filepath.Base(c.Path))
 	}
+	o := &output{step: s, command: c}
 	var wg sync.WaitGroup
-	wroteErr := false
-	sink := s.Print
-	if c.Quiet && c.Output != nil {
-		sink = func(line string) { _, _ = io.WriteString(c.Output, line+"\n") }
-	}
-	var serial sync.Mutex // lines of both streams stay whole
-	read := func(r io.ReadCloser, isErr bool) {
-		defer wg.Done()
-		defer func() { _ = r.Close() }()
-		lines(r, func(line string) {
-			serial.Lock()
-			defer serial.Unlock()
-			wroteErr = wroteErr || isErr
-			sink(line)
-		})
-	}
-	wg.Add(2)
-	go read(stdout, false)
-	go read(stderr, true)
+	wg.Go(func() { o.read(stdout, false) })
+	wg.Go(func() { o.read(stderr, true) })
 	code, err := s.await(ctx, cmd, &wg)
-	if err == nil && code == 0 && c.FailOnStderr && wroteErr {
+	if o.close() && err == nil && code == 0 && c.FailOnStderr {
 		err = fault.New(fault.Invalid, "wrote-stderr", "the program wrote to the error stream, and failOnStderr is set")
 	}
 	return code, err
 }
 
-// await waits for the program and for its output. A grandchild that keeps the
-// output open after the program has ended is given a moment and then killed.
+// output is what a program writes to both of its streams. A line stays whole
+// whatever the other stream does.
+type output struct {
+	step    *step
+	command task.Command
+
+	mu       sync.Mutex
+	closed   bool // what comes later is nobody's
+	wroteErr bool
+}
+
+// close ends the output and says whether anything was written to the error
+// stream.
+func (o *output) close() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	return o.wroteErr
+}
+
+func (o *output) read(r io.ReadCloser, isErr bool) {
+	defer func() { _ = r.Close() }()
+	long := &longLine{}
+	lines(r, func(line string, more bool) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.closed {
+			return
+		}
+		o.wroteErr = o.wroteErr || isErr
+		switch {
+		case o.command.Output != nil && !isErr:
+			_, _ = io.WriteString(o.command.Output, line)
+			if !more {
+				_, _ = io.WriteString(o.command.Output, "\n")
+			}
+			if !o.command.Quiet {
+				o.show(long, line, more, isErr)
+			}
+		case o.command.Quiet && !isErr:
+		default:
+			o.show(long, line, more, isErr)
+		}
+	})
+}
+
+// longLine is a line that comes in pieces.
+type longLine struct {
+	stream *mask.Stream // nil: no such line
+	hidden bool         // it holds a command that is too long
+}
+
+func (o *output) show(l *longLine, line string, more, isErr bool) {
+	s := o.step
+	switch {
+	case l.stream == nil && !more:
+		switch {
+		case o.command.Plain:
+			s.Print(line)
+		case isErr && o.command.FailOnStderr && !command.Suspect(line):
+			s.Issue("error", line)
+		default:
+			s.output(line)
+		}
+		return
+	case l.stream == nil:
+		*l = longLine{stream: s.masker.Stream(), hidden: command.Suspect(line) && !o.command.Plain}
+		if l.hidden {
+			s.Issue("error", "a line with a logging command is longer than 1 MiB; it is neither carried out nor shown")
+			s.mu.Lock()
+			s.broken = true
+			s.mu.Unlock()
+		}
+	}
+	// A piece may end in the middle of a secret: the stream knows.
+	text := l.stream.Write(line)
+	if !more {
+		text += l.stream.Close()
+	}
+	if !l.hidden && text != "" {
+		s.write(text)
+	}
+	if !more {
+		*l = longLine{}
+	}
+}
+
+// await waits for the program and for its output. Something that keeps the
+// output open after the program has ended is not waited for; it goes on until
+// the job ends.
 func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup) (int, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	var err error
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		err = stopGroup(cmd.Process.Pid, ended)
+	s.mu.Lock()
+	done := s.done
+	s.mu.Unlock()
+	stopped := false
+	for waiting := true; waiting; {
+		select {
+		case err = <-ended:
+			waiting = false
+		case <-ctx.Done():
+			err, waiting, stopped = s.stopTree(cmd.Process.Pid, ended), false, true
+		case <-done:
+			done = nil
+			select {
+			case err = <-ended:
+				waiting = false
+			case <-ctx.Done():
+			case <-s.machine.After(afterComplete):
+				err, waiting, stopped = s.stopTree(cmd.Process.Pid, ended), false, true
+			}
+		}
 	}
 	drained := make(chan struct{})
 	go func() {
 		readers.Wait()
 		close(drained)
 	}()
-	timer := time.NewTimer(5 * time.Second)
 	select {
 	case <-drained:
-	case <-timer.C:
-		s.Print("##[warning]a process the step left behind was ended")
+	case <-s.machine.After(afterExit):
+		s.Print("The program has ended, but something it started keeps its output open; this is not waited for.")
 	}
-	timer.Stop()
-	signalGroup(cmd.Process.Pid, sigKill)
-	<-drained
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
 		return -1, ctx.Err()
+	case stopped:
+		return 0, nil // it said how it ended
 	case errors.As(err, &exit):
 		return exit.ExitCode(), nil
 	case err != nil:
@@ -115,42 +212,50 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup
 	return 0, nil
 }
 
-func stopGroup(pid int, ended <-chan error) error {
-	signalGroup(pid, sigInterrupt)
+// stopTree ends a program and what it started, politely first.
+func (s *step) stopTree(pid int, ended <-chan error) error {
+	signalTree(pid, sigInterrupt)
 	for _, next := range []struct {
 		wait time.Duration
 		then func()
 	}{
-		{afterInterrupt, func() { signalGroup(pid, sigTerminate) }},
-		{afterTerminate, func() { signalGroup(pid, sigKill) }},
+		{afterInterrupt, func() { signalTree(pid, sigTerminate) }},
+		{afterTerminate, func() { signalTree(pid, sigKill) }},
 	} {
-		timer := time.NewTimer(next.wait)
 		select {
 		case err := <-ended:
-			timer.Stop()
+			signalTree(pid, sigKill) // what it left behind
 			return err
-		case <-timer.C:
+		case <-s.machine.After(next.wait):
 			next.then()
 		}
 	}
 	return <-ended
 }
 
-// lines calls fn for each line of a stream, without its end.
-func lines(r io.Reader, fn func(string)) {
+// lines calls fn for each line of a stream, without its end. more says that the
+// line goes on.
+func lines(r io.Reader, fn func(line string, more bool)) {
 	br := bufio.NewReaderSize(r, 64<<10)
-	var long []byte
+	var b strings.Builder
+	going := false // pieces of this line were given already
 	for {
 		part, err := br.ReadSlice('\n')
-		long = append(long, part...)
-		if errors.Is(err, bufio.ErrBufferFull) && len(long) < maxLine {
+		b.Write(part)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			if b.Len() >= maxLine {
+				fn(b.String(), true)
+				b.Reset()
+				going = true
+			}
 			continue
+		case b.Len() > 0 || going:
+			fn(strings.TrimRight(b.String(), "\r\n"), false)
+			b.Reset()
+			going = false
 		}
-		if len(long) > 0 && (err == nil || !errors.Is(err, bufio.ErrBufferFull) || len(long) >= maxLine) {
-			fn(string(bytes.TrimRight(long, "\r\n")))
-			long = long[:0]
-		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		if err != nil {
 			return
 		}
 	}

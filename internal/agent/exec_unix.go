@@ -20,5 +20,37 @@ var (
 
 func signalGroup(pid int, sig syscall.Signal) { _ = syscall.Kill(-pid, sig) }
 
+// signalTree reaches a program's group, and those of its descendants that have
+// left it.
+func signalTree(pid int, sig syscall.Signal) {
+	outside := descendants(pid)
+	signalGroup(pid, sig)
+	for _, p := range outside {
+		_ = syscall.Kill(p, sig)
+	}
+}
+
+// descendants lists the processes below one.
+func descendants(pid int) []int {
+	children := map[int][]int{}
+	for _, p := range processes() {
+		children[p.parent] = append(children[p.parent], p.id)
+	}
+	list := []int{pid}
+	for i := 0; i < len(list); i++ {
+		list = append(list, children[list[i]]...)
+	}
+	return list[1:]
+}
+
+// endMarked kills the processes that a job left behind, wherever they are now.
+func endMarked(mark string) {
+	for _, p := range processes() {
+		if p.marked(mark) {
+			_ = syscall.Kill(p.id, sigKill)
+		}
+	}
+}
+
 // reloadProcess asks a service to read its configuration again.
 func reloadProcess(pid int) { _ = syscall.Kill(pid, syscall.SIGHUP) }

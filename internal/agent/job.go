@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-
 	"strings"
 	"sync"
 	"time"
 
 	"penstock.dev/penstock/internal/agent/task"
-	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/base/mask"
 	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/telemetry"
@@ -35,9 +33,14 @@ type Machine struct {
 	AgentID   string
 	Work      string // this worker's own folder
 	ToolCache string
+	CacheDir  string        // of Cache@2; "" = beside the tool cache
 	Services  task.Services // nil where the agent serves no VM
 	Client    *rest.Client
+	Records   task.Records // artifacts and test results; nil = those of the server
 	Version   string
+	// After is time.After where it is nil; waits between attempts, and before a
+	// program is ended by force, go through it.
+	After func(time.Duration) <-chan time.Time
 }
 
 // job is one job while it runs.
@@ -48,13 +51,17 @@ type job struct {
 	masker  *mask.Masker
 	dir     string // Pipeline.Workspace
 	temp    string
+	mark    string // in the environment of everything the job starts
 
-	mu      sync.Mutex
-	vars    map[string]run.Variable // by lower-case name
-	outputs map[string]string       // step.variable
-	paths   []string                // prepended to PATH, newest first
-	number  string
-	result  run.Result
+	mu        sync.Mutex
+	vars      map[string]run.Variable // by lower-case name
+	keepCase  map[string]bool         // variables whose environment name keeps its case
+	outputs   map[string]string       // step.variable
+	paths     []string                // prepended to PATH, newest first
+	number    string
+	shortSaid bool
+	result    run.Result
+	canceled  bool
 }
 
 // RunJob runs the steps of a job in order and returns how it ended. Canceling
@@ -64,23 +71,51 @@ type job struct {
 func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) run.JobReport {
 	traceCtx, span := telemetry.Start(ctx, "agent.RunJob", "job", m.Name)
 	defer span.End()
-	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, vars: map[string]run.Variable{}, outputs: map[string]string{}, result: run.Succeeded}
+	if machine.After == nil {
+		machine.After = time.After
+	}
+	if machine.Records == nil {
+		machine.Records = &task.Remote{Client: machine.Client}
+	}
+	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: "vsts_" + id.New(), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
+		outputs: map[string]string{}, result: run.Succeeded}
 	if err := j.prepare(); err != nil {
-		return run.JobReport{Result: run.Failed, Cause: "the agent could not prepare the job: " + err.Error()}
+		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
 	}
 	defer func() { _ = os.RemoveAll(j.temp) }()
 	limit, stop := j.limit(traceCtx)
 	defer stop()
-	for i, step := range m.Steps {
-		j.runStep(limit, i+1, step)
+	j.runSteps(limit)
+	if clean, ok := j.Lookup("process.clean"); !ok || !strings.EqualFold(clean, "false") {
+		endMarked(j.mark)
 	}
-	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Number: j.number}
+	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Number: j.masker.Line(j.number)}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
 	} else if ctx.Err() != nil {
 		rep.Result = run.Canceled
 	}
 	return rep
+}
+
+// runSteps runs what comes before any step, the steps, and what comes after
+// all of them, the latter in reverse order.
+func (j *job) runSteps(ctx context.Context) {
+	steps := make([]*step, len(j.m.Steps))
+	for i, spec := range j.m.Steps {
+		s := &step{job: j, order: i + 1, spec: spec, jobCtx: ctx, private: map[string]run.Variable{}}
+		s.report.Order = i + 1
+		steps[i] = s
+	}
+	for _, s := range steps {
+		j.runBefore(ctx, s)
+	}
+	for _, s := range steps {
+		j.runStep(ctx, s)
+	}
+	for i := len(steps) - 1; i >= 0; i-- {
+		j.runAfter(ctx, steps[i])
+	}
 }
 
 func (j *job) limit(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -101,13 +136,8 @@ func (j *job) prepare() error {
 	j.masker.Add(j.m.AccessToken)
 	j.dir = filepath.Join(j.machine.Work, j.m.PipelineID)
 	j.temp = filepath.Join(j.machine.Work, "_temp")
-	if j.m.WorkspaceClean == "all" {
-		if err := os.RemoveAll(j.dir); err != nil {
-			return err
-		}
-	}
 	// What one job leaves in these must not reach the next.
-	for _, dir := range []string{j.temp, filepath.Join(j.dir, "a"), filepath.Join(j.dir, "b"), filepath.Join(j.dir, "TestResults")} {
+	for _, dir := range append([]string{j.temp, filepath.Join(j.dir, "a"), filepath.Join(j.dir, "TestResults")}, j.cleaned()...) {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
@@ -127,110 +157,47 @@ func (j *job) prepare() error {
 	return nil
 }
 
-func (j *job) folders() map[string]string {
-	in := func(name string) string { return filepath.Join(j.dir, name) }
-	arch := map[string]string{"amd64": "X64", "arm64": "ARM64", "386": "X86"}[runtime.GOARCH]
-	system := map[string]string{"linux": "Linux", "darwin": "Darwin", "windows": "Windows_NT"}[runtime.GOOS]
-	host, _ := os.Hostname()
-	v := map[string]string{
-		"Pipeline.Workspace": j.dir, "Agent.BuildDirectory": j.dir, "Agent.WorkFolder": j.machine.Work, "Agent.HomeDirectory": filepath.Dir(j.machine.Work),
-		"Build.SourcesDirectory": in("s"), "Build.Repository.LocalPath": in("s"), "System.DefaultWorkingDirectory": in("s"),
-		"Build.ArtifactStagingDirectory": in("a"), "Build.StagingDirectory": in("a"), "System.ArtifactsDirectory": in("a"),
-		"Build.BinariesDirectory": in("b"), "Common.TestResultsDirectory": in("TestResults"), "Agent.TempDirectory": j.temp,
-		"Agent.ToolsDirectory": j.machine.ToolCache, "Agent.Name": j.machine.AgentName, "Agent.Id": j.machine.AgentID, "Agent.MachineName": host,
-		"Agent.OS": system, "Agent.OSArchitecture": arch, "Agent.JobName": j.m.DisplayName, "Agent.Version": j.machine.Version,
-		"Agent.JobStatus": "Succeeded", "System.WorkFolder": j.machine.Work,
+// cleaned are the folders that `workspace: clean:` names.
+func (j *job) cleaned() []string {
+	switch strings.ToLower(j.m.WorkspaceClean) {
+	case "all":
+		return []string{j.dir}
+	case "resources":
+		return []string{filepath.Join(j.dir, "s")}
+	case "outputs":
+		return []string{filepath.Join(j.dir, "b")}
 	}
-	if r, ok := j.m.Repositories["self"]; ok {
-		v["Build.Repository.Name"], v["Build.Repository.Uri"] = r.Name, r.URL
-	}
-	return v
-}
-
-// Lookup returns a variable, ignoring case.
-func (j *job) Lookup(name string) (string, bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	v, ok := j.vars[strings.ToLower(name)]
-	return v.Value, ok
-}
-
-func (j *job) setVariable(name, value string, secret, readOnly bool) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	key := strings.ToLower(name)
-	if old, ok := j.vars[key]; ok && old.ReadOnly {
-		return fault.New(fault.Invalid, "variable-readonly", "Overwriting readonly variable '%s' is not permitted.", name)
-	}
-	if old := j.vars[key]; old.Secret {
-		secret = true // a secret stays one
-	}
-	if secret {
-		j.masker.Add(value)
-	}
-	j.vars[key] = run.Variable{Name: name, Value: value, Secret: secret, ReadOnly: readOnly}
 	return nil
 }
 
-// environment is what a step's processes get: the agent's own variables that
-// are safe to pass on, the job's without the secrets, then the step's.
-func (j *job) environment(step map[string]string) []string {
-	env := map[string]string{}
-	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "GOPROXY", "GOFLAGS", "GOCACHE", "GOMODCACHE", "GOPATH", "GOTOOLCHAIN", "GONOSUMDB", "GONOSUMCHECK", "GOSUMDB", "GOPRIVATE",
-		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "JAVA_HOME", "DOTNET_ROOT", "NVM_DIR", "XDG_CACHE_HOME"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env[name] = v
-		}
-	}
-	j.mu.Lock()
-	for _, v := range j.vars {
-		if !v.Secret {
-			env[envName(v.Name)] = v.Value
-		}
-	}
-	if len(j.paths) > 0 {
-		env["PATH"] = strings.Join(append(append([]string{}, j.paths...), env["PATH"]), string(os.PathListSeparator))
-	}
-	j.mu.Unlock()
-	for name, value := range step {
-		env[envName(name)] = pipeline.ExpandMacros(value, j.Lookup)
-	}
-	list := make([]string, 0, len(env))
-	for k, v := range env {
-		if !strings.ContainsAny(k, "=\x00") && !strings.Contains(v, "\x00") {
-			list = append(list, k+"="+v)
-		}
-	}
-	return list
-}
-
-// envName is how a variable's name stands in the environment.
-func envName(name string) string {
-	return strings.ToUpper(strings.NewReplacer(".", "_", " ", "_").Replace(name))
-}
-
 func (j *job) condition(ctx context.Context, step pipeline.Step) (bool, error) {
-	status := map[run.Result]pipeline.Result{run.Succeeded: "Succeeded", run.SucceededWithIssues: "SucceededWithIssues", run.Failed: "Failed", run.Canceled: "Canceled"}[j.result]
+	if ctx.Err() != nil && !j.canceled {
+		j.canceled = true
+		j.put("Agent.JobStatus", "Canceled")
+	}
+	return j.holds(step, j.result, ctx.Err() != nil)
+}
+
+var statusNames = map[run.Result]pipeline.Result{run.Succeeded: "Succeeded", run.SucceededWithIssues: "SucceededWithIssues", run.Failed: "Failed", run.Canceled: "Canceled"}
+
+func (j *job) holds(step pipeline.Step, result run.Result, canceled bool) (bool, error) {
 	return pipeline.EvaluateCondition(step.Condition, pipeline.RuntimeContext{Slot: pipeline.SlotStepCondition, Variables: j.Lookup,
-		JobStatus: status, Canceled: ctx.Err() != nil, Now: time.Now()})
+		JobStatus: statusNames[result], Canceled: canceled, Now: time.Now()})
 }
 
 // runStep runs one step, whatever happened before, if its condition says so.
-func (j *job) runStep(ctx context.Context, order int, spec pipeline.Step) {
-	s := &step{job: j, order: order, spec: spec}
-	s.report.Order, s.report.DisplayName = order, j.title(spec)
+func (j *job) runStep(ctx context.Context, s *step) {
+	spec := s.spec
+	s.report.DisplayName = j.title(spec)
 	ok, err := j.condition(ctx, spec)
 	if err != nil {
 		s.begin()
-		s.Print("##[error]condition: " + err.Error())
-		s.issue("error", "condition: "+err.Error())
-		s.end(run.Failed)
-		j.worsen(run.Failed)
+		j.worsen(s.end(s.fail("condition: " + message(err))))
 		return
 	}
 	if !ok || spec.Disabled {
 		s.report.State, s.report.Result = run.Completed, run.Skipped
-		j.link.Step(s.report)
+		s.send()
 		return
 	}
 	s.begin()
@@ -238,24 +205,23 @@ func (j *job) runStep(ctx context.Context, order int, spec pipeline.Step) {
 	if result == run.Failed && spec.ContinueOnError {
 		result = run.SucceededWithIssues
 	}
-	s.end(result)
-	j.worsen(result)
+	j.worsen(s.end(result))
 }
 
+// worsen merges the result of a step into that of the job. Only issues and
+// failures count: what a cancel leaves is known from the cancel.
 func (j *job) worsen(r run.Result) {
-	rank := map[run.Result]int{run.Skipped: 0, run.Succeeded: 1, run.SucceededWithIssues: 2, run.Canceled: 3, run.Failed: 4}
-	if rank[r] > rank[j.result] {
+	if r == run.Failed || r == run.SucceededWithIssues && j.result == run.Succeeded {
 		j.result = r
 	}
-	status := map[run.Result]string{run.Succeeded: "Succeeded", run.SucceededWithIssues: "SucceededWithIssues", run.Failed: "Failed", run.Canceled: "Canceled"}[j.result]
-	j.mu.Lock()
-	j.vars["agent.jobstatus"] = run.Variable{Name: "Agent.JobStatus", Value: status, ReadOnly: true}
-	j.mu.Unlock()
+	if !j.canceled {
+		j.put("Agent.JobStatus", string(statusNames[j.result]))
+	}
 }
 
 func (j *job) title(spec pipeline.Step) string {
 	if spec.DisplayName != "" {
-		return j.masker.Line(pipeline.ExpandMacros(spec.DisplayName, j.Lookup))
+		return pipeline.ExpandMacros(spec.DisplayName, j.Lookup)
 	}
 	switch spec.Task {
 	case pipeline.TaskCheckout:

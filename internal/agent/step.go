@@ -17,79 +17,177 @@ import (
 // step is one step while it runs; it is the Host of its task.
 type step struct {
 	*job
-	order int
-	spec  pipeline.Step
+	order  int
+	spec   pipeline.Step
+	jobCtx context.Context
+	ctx    context.Context // of the attempt that runs
+	state  map[string]string
+	ran    bool
 
 	mu       sync.Mutex
 	report   run.StepReport
 	declared run.Result // by task.complete
+	broken   bool       // a logging command failed
+	private  map[string]run.Variable
+	uploads  []upload
+	details  map[string]*detail
+	done     chan struct{} // closed when the task says that it is complete
 }
 
 func (s *step) begin() {
+	s.mu.Lock()
 	s.report.State = run.InProgress
-	s.link.Step(s.report)
+	s.mu.Unlock()
+	s.send()
 }
 
-func (s *step) end(r run.Result) {
+func (s *step) end(r run.Result) run.Result {
 	s.mu.Lock()
 	s.report.State, s.report.Result = run.Completed, r
-	report := s.report
 	s.mu.Unlock()
-	s.link.Step(report)
+	s.send()
+	return r
 }
 
-// attempts runs the task, again as often as retryCountOnTaskFailure allows.
+// send reports the state of the step. Everything in it passes the mask: a
+// secret may have become known after a text was made.
+func (s *step) send() {
+	s.mu.Lock()
+	r := s.report
+	r.Errors, r.Warnings = s.maskAll(r.Errors), s.maskAll(r.Warnings)
+	s.mu.Unlock()
+	r.DisplayName = s.masker.Line(r.DisplayName)
+	s.link.Step(r)
+}
+
+func (s *step) maskAll(list []string) []string {
+	var out []string
+	for _, text := range list {
+		out = append(out, s.masker.Line(text))
+	}
+	return out
+}
+
+// maxRetries is the most that retryCountOnTaskFailure gives.
+const maxRetries = 10
+
+// attempts runs the task, again as often as retryCountOnTaskFailure allows; the
+// waits between are 1, 4, 9 … seconds.
 func (s *step) attempts(ctx context.Context) run.Result {
-	for n := 0; ; n++ {
-		s.report.Attempt = n + 1
-		result := s.run(ctx)
-		if result != run.Failed || n >= s.spec.RetryCountOnTaskFailure || ctx.Err() != nil {
+	retries := s.spec.RetryCountOnTaskFailure
+	if retries > maxRetries {
+		s.Issue("warning", fmt.Sprintf("retryCountOnTaskFailure is %d; a step is tried again %d times at most", retries, maxRetries))
+		retries = maxRetries
+	}
+	for k := 1; ; k++ {
+		s.mu.Lock()
+		s.report.Attempt = k
+		s.mu.Unlock()
+		result, again := s.run(ctx)
+		if result != run.Failed || !again || k > retries || ctx.Err() != nil {
 			return result
 		}
-		wait := min(time.Second<<n, 10*time.Second)
-		s.Print(fmt.Sprintf("##[warning]attempt %d failed, trying again in %s", n+1, wait))
-		timer := time.NewTimer(wait)
+		wait := time.Duration(k*k) * time.Second
+		s.Issue("warning", fmt.Sprintf("attempt %d of %d failed; the next one starts in %s", k, retries+1, wait))
+		select {
+		case <-ctx.Done():
+		case <-s.machine.After(wait):
+		}
+	}
+}
+
+// run makes one attempt. again says whether a failure may be tried again: not
+// where the time was up.
+func (s *step) run(ctx context.Context) (result run.Result, again bool) {
+	limit := time.Duration(s.spec.TimeoutInMinutes) * time.Minute
+	ctx, stop := s.stepContext(ctx)
+	defer stop()
+	timeUp := errors.New("the step's time is up")
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, timeUp)
+		defer cancel()
+	}
+	s.mu.Lock()
+	s.declared, s.broken, s.uploads, s.done, s.ctx = "", false, nil, make(chan struct{}), ctx
+	s.mu.Unlock()
+	err := s.call(ctx)
+	if err == nil && ctx.Err() == nil {
+		err = s.upload(ctx)
+	}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, timeUp):
+		return s.fail(fmt.Sprintf("The task has timed out: it ran longer than its %d minutes (timeoutInMinutes).", s.spec.TimeoutInMinutes)), false
+	case errors.Is(cause, errGraceOver):
+		return s.fail("The step was ended: what runs after a cancel has " + s.grace().String() + " (cancelTimeoutInMinutes)."), false
+	case cause != nil:
+		s.Print("##[error]The operation was canceled.")
+		return run.Canceled, false
+	case err != nil:
+		result = s.fail(message(err))
+	default:
+		result = run.Succeeded
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.declared != "" {
+		result = merge(result, s.declared)
+	}
+	if s.broken {
+		result = merge(result, run.Failed)
+	}
+	return result, true
+}
+
+var errGraceOver = errors.New("the time after a cancel is up")
+
+func (s *step) grace() time.Duration {
+	return time.Duration(max(s.m.CancelTimeoutInMinutes, 1)) * time.Minute
+}
+
+// stepContext ends when the job is canceled, unless the step's condition also
+// holds then: such a step begins, or goes on, for the time that the job leaves
+// after a cancel.
+func (s *step) stepContext(jobCtx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(jobCtx))
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		select {
+		case <-ctx.Done():
+			return
+		case <-jobCtx.Done():
+		}
+		if ok, err := s.holds(s.spec, s.result, true); err != nil || !ok {
+			cancel(context.Cause(jobCtx))
+			return
+		}
+		timer := time.NewTimer(s.grace())
+		defer timer.Stop()
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+			cancel(errGraceOver)
 		}
-		timer.Stop()
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watching
 	}
 }
 
-func (s *step) run(ctx context.Context) run.Result {
-	// A step that runs although the job is canceled (always()) gets a context
-	// of its own, with the time the job leaves for it.
-	if ctx.Err() != nil {
-		grace := time.Duration(max(s.m.CancelTimeoutInMinutes, 1)) * time.Minute
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer stop()
+// merge joins two results of one step: the worse wins, but one that is beyond
+// failure stays.
+func merge(a, b run.Result) run.Result {
+	rank := map[run.Result]int{run.Succeeded: 0, run.SucceededWithIssues: 1, run.Failed: 2, run.Canceled: 3, run.Skipped: 4, run.Abandoned: 5}
+	if rank[a] >= rank[run.Canceled] || rank[a] >= rank[b] {
+		return a
 	}
-	if s.spec.TimeoutInMinutes > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(ctx, time.Duration(s.spec.TimeoutInMinutes)*time.Minute)
-		defer stop()
-	}
-	s.declared = ""
-	err := s.call(ctx)
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		s.Print("##[error]The operation was canceled.")
-		return run.Canceled
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return s.fail(fmt.Sprintf("The step ran longer than its %d minutes and was ended.", s.spec.TimeoutInMinutes))
-	case err != nil:
-		return s.fail(message(err))
-	case s.declared != "":
-		return s.declared
-	}
-	return run.Succeeded
+	return b
 }
 
 func (s *step) fail(text string) run.Result {
-	s.Print("##[error]" + text)
-	s.issue("error", s.masker.Line(text))
+	s.Issue("error", text)
 	return run.Failed
 }
 
@@ -98,6 +196,9 @@ func message(err error) string {
 	text := err.Error()
 	var e *fault.Error
 	if errors.As(err, &e) {
+		if e.Where != "" {
+			text += " (at " + e.Where + ")"
+		}
 		if e.Expected != "" {
 			text += " (expected " + e.Expected + ")"
 		}
@@ -111,83 +212,124 @@ func message(err error) string {
 	return text
 }
 
-func (s *step) issue(kind, text string) {
+// Issue implements task.Changes: it is said in the log and kept in the record.
+func (s *step) Issue(kind, text string) {
+	s.Print("##[" + kind + "]" + text)
+	s.record(kind, text)
+}
+
+func (s *step) record(kind, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	list := &s.report.Warnings
 	if kind == "error" {
-		s.report.Errors = append(s.report.Errors, text)
-	} else {
-		s.report.Warnings = append(s.report.Warnings, text)
+		list = &s.report.Errors
+	}
+	if len(*list) < run.MaxIssues {
+		*list = append(*list, text)
 	}
 }
 
 // call finds the task and runs it.
 func (s *step) call(ctx context.Context) error {
+	t, err := s.task()
+	if err != nil {
+		return err
+	}
+	s.ran = true
+	return t.Run(ctx, s.context(t))
+}
+
+func (s *step) task() (*task.Task, error) {
 	t := task.Find(s.spec.Task)
 	if t == nil {
 		e := fault.New(fault.NotFound, "task-not-found", "there is no task %s@%s", s.spec.Task, s.spec.Version)
 		if near := task.Near(s.spec.Task); len(near) > 0 {
-			return e.Try("did you mean %s?", strings.Join(near, " or "))
+			return nil, e.Try("did you mean %s? This agent has: %s", strings.Join(near, " or "), strings.Join(task.Names(), ", "))
 		}
-		return e.Try("this agent has: %s", strings.Join(task.Names(), ", "))
+		return nil, e.Try("this agent has: %s", strings.Join(task.Names(), ", "))
 	}
 	major, _, _ := strings.Cut(s.spec.Version, ".")
-	known := false
 	for _, m := range t.Major {
-		known = known || m == major
+		if m == major {
+			return t, nil
+		}
 	}
-	if !known {
-		return fault.New(fault.NotFound, "task-version", "task %s has no version %s", t.Name, s.spec.Version).Want("%s@%s", t.Name, strings.Join(t.Major, " or @"))
-	}
-	c := &task.Context{Host: s, Job: s.m, Inputs: s.inputs(t), Client: s.machine.Client, Temp: s.temp}
-	return t.Run(ctx, c)
+	return nil, fault.New(fault.NotFound, "task-version", "task %s has no version %s", t.Name, s.spec.Version).Want("%s@%s", t.Name, strings.Join(t.Major, " or @"))
 }
 
-// inputs are the step's, under the task's own names in lower case, with
-// defaults and macros.
-func (s *step) inputs(t *task.Task) map[string]string {
-	in := map[string]string{}
-	for name, value := range t.Defaults {
-		in[name] = pipeline.ExpandMacros(value, s.Lookup)
+func (s *step) context(t *task.Task) *task.Context {
+	if s.state == nil {
+		s.state = map[string]string{}
 	}
-	for name, value := range s.spec.Inputs {
-		key := strings.ToLower(name)
-		if own, ok := t.Aliases[key]; ok {
-			key = own
-		}
-		in[key] = pipeline.ExpandMacros(value, s.Lookup)
-	}
-	return in
+	major, _, _ := strings.Cut(s.spec.Version, ".")
+	cache := s.machine.CacheDir
+	return &task.Context{Host: s, Changes: s, Job: s.m, Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records,
+		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: s.result}
 }
 
 // SetVariable implements task.Host.
 func (s *step) SetVariable(name, value string, secret bool) {
-	if err := s.setVariable(name, value, secret, false); err != nil {
-		s.issue("warning", err.Error())
-		return
+	warning, err := s.set(assignment{Variable: run.Variable{Name: name, Value: value, Secret: secret}})
+	if err != nil {
+		warning = message(err)
 	}
-	if s.spec.Name != "" {
-		s.job.mu.Lock()
-		s.outputs[s.spec.Name+"."+name] = value
-		s.job.mu.Unlock()
+	if warning != "" {
+		s.Issue("warning", warning)
+	}
+	if err == nil {
+		s.Output(name, value, secret)
 	}
 }
+
+// Output implements task.Changes.
+func (s *step) Output(name, value string, secret bool) {
+	if secret {
+		s.addSecret(value)
+	}
+	if s.spec.Name == "" {
+		return // nobody can name it
+	}
+	full := s.spec.Name + "." + name
+	if _, err := s.set(assignment{Variable: run.Variable{Name: full, Value: value, Secret: secret}}); err != nil {
+		s.Issue("warning", message(err))
+		return
+	}
+	if secret {
+		return // it would lie in the run's record in clear
+	}
+	s.job.mu.Lock()
+	s.outputs[full] = value
+	s.job.mu.Unlock()
+}
+
+// PrependPath implements task.Changes: the newest comes first, once.
+func (s *step) PrependPath(dir string) {
+	s.job.mu.Lock()
+	defer s.job.mu.Unlock()
+	list := []string{dir}
+	for _, p := range s.paths {
+		if p != dir {
+			list = append(list, p)
+		}
+	}
+	s.paths = list
+}
+
+// Mask implements task.Changes.
+func (s *step) Mask(text string) string { return s.masker.Line(text) }
 
 // Service implements task.Host.
 func (s *step) Service() task.Services { return s.machine.Services }
 
-// Print implements task.Host: it reads logging commands and writes the rest.
-func (s *step) Print(line string) {
-	for part := range strings.SplitSeq(strings.TrimRight(line, "\r\n"), "\n") {
-		part = strings.TrimRight(part, "\r")
-		if s.command(part) {
-			continue
-		}
-		s.write(part)
+// Print implements task.Host.
+func (s *step) Print(text string) {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
+		s.write(s.masker.Line(strings.TrimRight(line, "\r")))
 	}
 }
 
-// write masks a line, stamps it and sends it.
+// write stamps a line that holds no secret any more, and sends it.
 func (s *step) write(line string) {
-	s.link.Log(s.order, time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")+" "+s.masker.Line(strings.ToValidUTF8(line, "\uFFFD"))+"\n")
+	s.link.Log(s.order, time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")+" "+strings.ToValidUTF8(line, "\uFFFD")+"\n")
 }

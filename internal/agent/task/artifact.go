@@ -2,42 +2,117 @@ package task
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"penstock.dev/penstock/internal/agent/pack"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rootfs"
 )
 
 func init() {
-	register(&Task{Name: "PublishPipelineArtifact", Major: []string{"0", "1"}, Run: publishArtifact,
-		Aliases: map[string]string{"targetpath": "path", "artifactname": "artifact"}})
-	register(&Task{Name: "PublishBuildArtifacts", Major: []string{"1"}, Run: publishArtifact,
-		Aliases:  map[string]string{"pathtopublish": "path", "artifactname": "artifact"},
-		Defaults: map[string]string{"artifact": "drop", "path": "$(Build.ArtifactStagingDirectory)"}})
-	register(&Task{Name: "DownloadPipelineSource", Major: []string{"1"}, Run: downloadSource})
-	register(&Task{Name: "DownloadPipelineArtifact", Major: []string{"2"}, Run: downloadArtifact,
-		Aliases: map[string]string{"artifactname": "artifact", "itempattern": "patterns", "targetpath": "path", "downloadpath": "path"}})
+	Register(&Task{Name: "PublishPipelineArtifact", Major: []string{"0", "1"}, Run: publishPipelineArtifact,
+		Aliases: map[string]string{"targetpath": "path", "artifact": "artifactname"}})
+	Register(&Task{Name: "PublishBuildArtifacts", Major: []string{"1"}, Run: publishBuildArtifacts})
 }
 
-func publishArtifact(ctx context.Context, c *Context) error {
-	name := c.Input("artifact")
-	if name == "" {
-		job, _ := c.Lookup("System.JobId")
-		name = job
+// badNameChars may not stand in an artifact's name.
+const badNameChars = "\":<>|*?/\\"
+
+func checkArtifactName(name string) error {
+	if strings.ContainsAny(name, badNameChars) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
+		return fault.New(fault.Invalid, "artifact-name", "%q cannot be the name of an artifact", name).Want("no control characters and none of %s", badNameChars)
+	}
+	return nil
+}
+
+// defaultArtifactName is made of the names of stage, job and leg.
+func defaultArtifactName(c *Context) string {
+	name, _ := c.Lookup("System.JobIdentifier")
+	var b strings.Builder
+	for _, r := range strings.TrimSuffix(strings.TrimSuffix(name, ".__default"), ".default") {
+		if r == '.' || r == '_' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			b.WriteRune(r)
+		}
+	}
+	job, _ := c.Lookup("System.JobId")
+	return cmp.Or(b.String(), job)
+}
+
+func publishPipelineArtifact(ctx context.Context, c *Context) error {
+	if strings.EqualFold(c.Input("artifactType"), "filepath") {
+		return fault.New(fault.Invalid, "unsupported-input", "publishLocation: filepath is not supported").Want("publishLocation: pipeline").
+			Try("copy the files to the share in a step of its own")
 	}
 	p, err := c.Need("path")
 	if err != nil {
 		return err
 	}
-	source := c.Path(p)
-	if _, err := os.Stat(source); err != nil {
+	return PublishPaths(ctx, c, cmp.Or(c.Input("artifactName"), defaultArtifactName(c)), []string{c.Path(p)})
+}
+
+func publishBuildArtifacts(ctx context.Context, c *Context) error {
+	if strings.EqualFold(c.Input("ArtifactType"), "FilePath") {
+		return fault.New(fault.Invalid, "unsupported-input", "publishLocation: FilePath is not supported").Want("publishLocation: Container").
+			Try("copy the files to the share in a step of its own")
+	}
+	p, err := c.Need("PathtoPublish")
+	if err != nil {
+		return err
+	}
+	name, err := c.Need("ArtifactName")
+	if err != nil {
+		return err
+	}
+	p = c.Path(p)
+	info, err := os.Stat(p)
+	if err != nil {
+		return fault.New(fault.Invalid, "no-path", "Not found PathtoPublish: %s", p)
+	}
+	if c.Bool("StoreAsTar") {
+		tar := filepath.Join(c.Temp, name+".tar") // keeps modes and links
+		if err := writeTar(tar, p); err != nil {
+			return err
+		}
+		p = tar
+	} else if entries, err := os.ReadDir(p); info.IsDir() && err == nil && len(entries) == 0 {
+		c.Warn("Directory %s is empty. Nothing will be added to build artifact %s.", p, name)
+		return nil
+	}
+	return PublishPaths(ctx, c, name, []string{p})
+}
+
+// PublishPaths publishes files, and what folders hold, as one artifact.
+func PublishPaths(ctx context.Context, c *Context, name string, paths []string) error {
+	if err := checkArtifactName(name); err != nil {
+		return err
+	}
+	source := paths[0]
+	if len(paths) > 1 {
+		var err error
+		if source, err = gather(c.Temp, paths); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(source) }()
+	}
+	info, err := os.Stat(source)
+	if err != nil {
 		return fault.New(fault.Invalid, "no-path", "Path does not exist: %s", source)
+	}
+	var keep func(string, bool) bool
+	if info.IsDir() {
+		rules, err := readIgnore(filepath.Join(source, ".artifactignore"))
+		if err != nil {
+			return err
+		}
+		if len(rules) > 0 {
+			keep = func(rel string, dir bool) bool { return !ignored(rules, rel, dir) }
+		}
 	}
 	file, err := os.CreateTemp(c.Temp, "artifact-*.zip")
 	if err != nil {
@@ -47,7 +122,7 @@ func publishArtifact(ctx context.Context, c *Context) error {
 		_ = file.Close()
 		_ = os.Remove(file.Name())
 	}()
-	files, err := rootfs.Zip(file, source)
+	files, err := rootfs.ZipSome(file, source, keep)
 	if err != nil {
 		return fmt.Errorf("pack %s: %w", source, err)
 	}
@@ -55,93 +130,69 @@ func publishArtifact(ctx context.Context, c *Context) error {
 	if err != nil {
 		return err
 	}
-	var a struct{ Digest string }
-	path := fmt.Sprintf("/_apis/penstock/runs/%s/artifacts/%s?files=%d", c.Job.RunID, url.PathEscape(name), files)
-	if err := c.Client.Upload(ctx, path, "application/zip", file, size, &a); err != nil {
-		return err
-	}
-	c.Printf("Published artifact %s: %d files, %d bytes, %s", name, files, size, a.Digest)
-	return nil
-}
-
-// downloadSource is the step `download:`.
-func downloadSource(ctx context.Context, c *Context) error {
-	source := c.Input("source")
-	switch {
-	case source == "" || strings.EqualFold(source, "none"):
-		return nil
-	case strings.EqualFold(source, "current"):
-		return download(ctx, c, c.Job.RunID, "", c.Input("path"))
-	}
-	for _, r := range c.Job.Resources {
-		if strings.EqualFold(r.Alias, source) {
-			c.Printf("Pipeline resource %s: %s run %s (%s)", r.Alias, r.Pipeline, r.Number, r.RunID)
-			return download(ctx, c, r.RunID, r.Alias, c.Input("path"))
-		}
-	}
-	return fault.New(fault.Invalid, "no-pipeline-resource", "download: there is no pipeline resource %s", source)
-}
-
-func downloadArtifact(ctx context.Context, c *Context) error {
-	run := c.Job.RunID
-	if strings.EqualFold(c.Input("source"), "specific") || strings.EqualFold(c.Input("buildType"), "specific") {
-		if run = c.Input("runId"); run == "" {
-			run = c.Input("buildId")
-		}
-		if run == "" {
-			return fault.New(fault.Invalid, "input-missing", "Input required: runId").Try("this version downloads from a run that is named by runId")
-		}
-	}
-	to := c.Input("path")
-	if to == "" {
-		to, _ = c.Lookup("Pipeline.Workspace")
-	}
-	return download(ctx, c, run, "", to)
-}
-
-// download fetches the artifacts of a run: into <workspace>/<alias>/<artifact>,
-// or, with a target, into that folder.
-func download(ctx context.Context, c *Context, run, alias, target string) error {
-	var list struct {
-		Value []struct{ Name, Digest string }
-	}
-	if err := c.Client.JSON(ctx, "GET", "/_apis/penstock/runs/"+url.PathEscape(run)+"/artifacts", nil, &list); err != nil {
-		return err
-	}
-	want, count := c.Input("artifact"), 0
-	workspace, _ := c.Lookup("Pipeline.Workspace")
-	for _, a := range list.Value {
-		if want != "" && !strings.EqualFold(want, a.Name) {
-			continue
-		}
-		count++
-		dir := filepath.Join(workspace, alias, a.Name)
-		if target != "" {
-			dir = c.Path(target)
-			if want == "" {
-				dir = filepath.Join(dir, a.Name)
-			}
-		}
-		if err := fetch(ctx, c, run, a.Name, dir); err != nil {
-			return err
-		}
-		c.Printf("Downloaded artifact %s (%s) to %s", a.Name, a.Digest, dir)
-	}
-	if want != "" && count == 0 {
-		return fault.New(fault.NotFound, "artifact-not-found", "Artifact %s was not found for build %s.", want, run)
-	}
-	return nil
-}
-
-func fetch(ctx context.Context, c *Context, run, name, dir string) error {
-	body, err := c.Client.Download(ctx, "/_apis/penstock/runs/"+url.PathEscape(run)+"/artifacts/"+url.PathEscape(name)+"/content")
+	digest, err := c.Records.Publish(ctx, c.Job.RunID, name, files, file, size)
 	if err != nil {
 		return err
+	}
+	c.Printf("Published artifact %s: %d files, %d bytes, %s", name, files, size, digest)
+	return nil
+}
+
+// gather puts several files and folders into one; what comes later wins.
+func gather(temp string, paths []string) (string, error) {
+	dir, err := os.MkdirTemp(temp, "artifact-*")
+	if err != nil {
+		return "", err
+	}
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return dir, fault.New(fault.Invalid, "no-path", "Path does not exist: %s", p)
+		}
+		if !info.IsDir() {
+			if err := copyFile(p, filepath.Join(dir, filepath.Base(p)), info.Mode().Perm()); err != nil {
+				return dir, err
+			}
+			continue
+		}
+		err = filepath.WalkDir(p, func(file string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			rel, err := filepath.Rel(p, file)
+			if err != nil {
+				return err
+			}
+			info, err := os.Stat(file)
+			if err != nil || !info.Mode().IsRegular() {
+				return err
+			}
+			return copyFile(file, filepath.Join(dir, rel), info.Mode().Perm())
+		})
+		if err != nil {
+			return dir, err
+		}
+	}
+	return dir, nil
+}
+
+// target is where a downloaded artifact goes.
+type target struct {
+	run, name string
+	dir       string
+	patterns  string // of files below dir; "" = all
+}
+
+// fetch downloads one artifact. Patterns choose before anything is written.
+func fetch(ctx context.Context, c *Context, t target) (int, error) {
+	body, err := c.Records.Open(ctx, t.run, t.name)
+	if err != nil {
+		return 0, err
 	}
 	defer func() { _ = body.Close() }()
 	file, err := os.CreateTemp(c.Temp, "artifact-*.zip")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() {
 		_ = file.Close()
@@ -149,38 +200,42 @@ func fetch(ctx context.Context, c *Context, run, name, dir string) error {
 	}()
 	size, err := io.Copy(file, body)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	archive, err := zip.NewReader(file, size)
 	if err != nil {
-		return fmt.Errorf("artifact %s: %w", name, err)
+		return 0, fmt.Errorf("artifact %s: %w", t.name, err)
 	}
-	if err := rootfs.Unzip(archive, dir, rootfs.DefaultLimits); err != nil {
-		return err
+	if t.patterns != "" {
+		if archive.File, err = chosen(archive.File, t.patterns); err != nil {
+			return 0, err
+		}
 	}
-	if patterns := c.Inputs["patterns"]; strings.TrimSpace(patterns) != "" {
-		return keepOnly(dir, patterns)
-	}
-	return nil
+	return len(archive.File), rootfs.Unzip(archive, t.dir, rootfs.DefaultLimits)
 }
 
-func keepOnly(dir, patterns string) error {
-	found, err := Match(dir, patterns)
+func chosen(files []*zip.File, patterns string) ([]*zip.File, error) {
+	rules, err := parsePatterns(patterns)
+	if err != nil {
+		return nil, err
+	}
+	var keep []*zip.File
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name, "/") && rules.match(f.Name) {
+			keep = append(keep, f)
+		}
+	}
+	return keep, nil
+}
+
+func writeTar(name, source string) error {
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{}
-	for _, f := range found {
-		keep[f] = true
+	err = pack.Tar(f, source, "")
+	if cerr := f.Close(); err == nil {
+		err = cerr
 	}
-	return filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(dir, p)
-		if err == nil && !keep[rel] {
-			err = os.Remove(p)
-		}
-		return err
-	})
+	return err
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register(&Task{Name: "Checkout", Major: []string{"1"}, Run: checkout})
+	Register(&Task{Name: "Checkout", Major: []string{"1"}, Run: checkout})
 }
 
 // checkout brings a repository to the job's folder with real git. Credentials
@@ -91,9 +91,11 @@ type gitRun struct {
 	git, dir, auth string
 }
 
+// run runs git. What it prints may be somebody's commit message: no logging
+// command in it is carried out.
 func (w *gitRun) run(ctx context.Context, args ...string) error {
 	w.c.Print("##[command]git " + strings.Join(args, " "))
-	code, err := w.c.Exec(ctx, Command{Path: w.git, Args: args, Dir: w.dir, Env: []string{
+	code, err := w.c.Exec(ctx, Command{Path: w.git, Args: args, Dir: w.dir, Plain: true, Env: []string{
 		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_COUNT=2",
 		"GIT_CONFIG_KEY_0=http.extraHeader", "GIT_CONFIG_VALUE_0=" + w.auth,
 		"GIT_CONFIG_KEY_1=safe.directory", "GIT_CONFIG_VALUE_1=*"}})

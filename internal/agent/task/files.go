@@ -6,116 +6,112 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/bmatcuk/doublestar/v4"
+	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
 )
 
 func init() {
-	register(&Task{Name: "CopyFiles", Major: []string{"2"}, Run: copyFiles, Defaults: map[string]string{"contents": "**"}})
-	register(&Task{Name: "DeleteFiles", Major: []string{"1"}, Run: deleteFiles, Defaults: map[string]string{"contents": "myFileShare"}})
+	Register(&Task{Name: "CopyFiles", Major: []string{"2"}, Run: copyFiles})
+	Register(&Task{Name: "DeleteFiles", Major: []string{"1"}, Run: deleteFiles})
 }
 
-// Match lists the files and folders below a folder that patterns select, in
-// order. A pattern is one line; one that begins with ! takes away again. A
-// pattern that is a folder's name selects nothing below it.
-func Match(root, patterns string) ([]string, error) {
-	selected := map[string]bool{}
-	fsys := os.DirFS(root)
-	for _, p := range strings.Split(patterns, "\n") {
-		p = strings.TrimSpace(strings.ReplaceAll(p, `\`, "/"))
-		if p == "" || strings.HasPrefix(p, "#") {
-			continue
-		}
-		exclude := strings.HasPrefix(p, "!")
-		p = strings.TrimPrefix(strings.TrimPrefix(p, "!"), "./")
-		if filepath.IsAbs(p) {
-			rel, err := filepath.Rel(root, p)
-			if err != nil || strings.HasPrefix(rel, "..") {
-				continue // selects nothing below root
-			}
-			p = filepath.ToSlash(rel)
-		}
-		if !doublestar.ValidatePattern(p) {
-			return nil, fault.New(fault.Invalid, "invalid-pattern", "pattern %q cannot be read", p)
-		}
-		found, err := doublestar.Glob(fsys, p, doublestar.WithNoFollow())
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range found {
-			if exclude {
-				delete(selected, f)
-			} else if f != "." {
-				selected[f] = true
-			}
-		}
-	}
-	list := make([]string, 0, len(selected))
-	for f := range selected {
-		list = append(list, filepath.FromSlash(f))
-	}
-	sort.Strings(list)
-	return list, nil
+// copying is one run of CopyFiles.
+type copying struct {
+	c              *Context
+	source, target string
+	retries        int
+	delay          time.Duration
 }
 
-func copyFiles(_ context.Context, c *Context) error {
-	target, err := c.Need("TargetFolder")
+func copyFiles(ctx context.Context, c *Context) error {
+	to, err := c.Need("TargetFolder")
 	if err != nil {
 		return err
 	}
-	source := c.Path(c.Input("SourceFolder"))
-	if source == "" {
-		source, _ = c.Lookup("System.DefaultWorkingDirectory")
+	w := &copying{c: c, source: c.Path(c.Input("SourceFolder")), target: c.Path(to)}
+	w.retries, _ = strconv.Atoi(c.Input("retryCount"))
+	delay, _ := strconv.Atoi(c.Input("delayBetweenRetries"))
+	w.delay = time.Duration(delay) * time.Millisecond
+	if w.source == "" {
+		w.source, _ = c.Lookup("System.DefaultWorkingDirectory")
 	}
-	if info, err := os.Stat(source); err != nil || !info.IsDir() {
-		return fault.New(fault.Invalid, "no-folder", "Not found SourceFolder: %s", source)
+	if info, err := os.Stat(w.source); err != nil || !info.IsDir() {
+		return fault.New(fault.Invalid, "no-folder", "Not found SourceFolder: %s", w.source)
 	}
-	target = c.Path(target)
+	found, err := Match(w.source, c.Inputs["contents"])
+	if err != nil {
+		return err
+	}
+	files := slices.DeleteFunc(found, func(f string) bool {
+		info, err := os.Stat(filepath.Join(w.source, f))
+		return err != nil || info.IsDir()
+	})
+	c.Printf("found %d files", len(files))
+	if len(files) == 0 {
+		return nil
+	}
+	if info, err := os.Stat(w.target); err == nil && !info.IsDir() {
+		return fault.New(fault.Invalid, "not-a-folder", "TargetFolder %s is a file", w.target).Want("a folder, or a path that does not exist")
+	}
 	if c.Bool("CleanTargetFolder") {
-		if err := os.RemoveAll(target); err != nil {
+		c.Printf("Cleaning target folder: %s", w.target)
+		if err := emptyFolder(w.target); err != nil {
 			return err
 		}
 	}
-	found, err := Match(source, c.Inputs["contents"])
-	if err != nil {
-		return err
-	}
-	files := 0
-	for _, f := range found {
-		info, err := os.Stat(filepath.Join(source, f))
-		if err != nil || info.IsDir() {
-			continue
-		}
-		to := filepath.Join(target, f)
-		if c.Bool("flattenFolders") {
-			to = filepath.Join(target, filepath.Base(f))
-		}
-		if _, err := os.Stat(to); err == nil && !c.Bool("OverWrite") {
-			c.Printf("File %s already exists at %s", f, to)
-			continue
-		}
-		if err := copyFile(filepath.Join(source, f), to, info.Mode().Perm()); err != nil {
+	for _, f := range files {
+		if err := w.again(ctx, func() error { return w.one(f) }); err != nil {
 			return err
 		}
-		c.Printf("Copying %s to %s", filepath.Join(source, f), to)
-		files++
 	}
-	c.Printf("Found %d files; copied %d", countFiles(source, found), files)
 	return nil
 }
 
-func countFiles(root string, found []string) int {
-	n := 0
-	for _, f := range found {
-		if info, err := os.Stat(filepath.Join(root, f)); err == nil && !info.IsDir() {
-			n++
+// again tries something as often as retryCount allows.
+func (w *copying) again(ctx context.Context, do func() error) error {
+	for n := 0; ; n++ {
+		err := do()
+		if err == nil || n >= w.retries || ctx.Err() != nil {
+			return err
+		}
+		w.c.Printf("%s; trying again in %s", err, w.delay)
+		select {
+		case <-ctx.Done():
+		case <-w.c.After(w.delay):
 		}
 	}
-	return n
+}
+
+func (w *copying) one(f string) error {
+	from, to := filepath.Join(w.source, f), filepath.Join(w.target, f)
+	if w.c.Bool("flattenFolders") {
+		to = filepath.Join(w.target, filepath.Base(f))
+	}
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if old, err := os.Stat(to); err == nil {
+		if old.IsDir() {
+			return fault.New(fault.Invalid, "not-a-file", "cannot copy %s: %s is a folder", from, to)
+		}
+		if !w.c.Bool("OverWrite") {
+			w.c.Printf("File %s already exists at %s", f, to)
+			return nil
+		}
+	}
+	w.c.Printf("Copying %s to %s", from, to)
+	if err := copyFile(from, to, info.Mode().Perm()); err != nil {
+		return err
+	}
+	if w.c.Bool("preserveTimestamp") {
+		return os.Chtimes(to, info.ModTime(), info.ModTime())
+	}
+	return nil
 }
 
 func copyFile(from, to string, perm fs.FileMode) error {
@@ -147,7 +143,8 @@ func deleteFiles(_ context.Context, c *Context) error {
 		c.Printf("Nothing to delete: %s does not exist", source)
 		return nil
 	}
-	found, err := Match(source, c.Inputs["contents"])
+	o := MatchOptions{Base: true, NoDot: !c.Bool("RemoveDotFiles"), Stay: true}
+	absolute, err := o.Find(source, strings.Split(c.Inputs["contents"], "\n")...)
 	if err != nil {
 		return err
 	}
@@ -156,12 +153,21 @@ func deleteFiles(_ context.Context, c *Context) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
+	count := 0
 	// Deepest first, so that a folder is empty when its turn comes.
-	for i := len(found) - 1; i >= 0; i-- {
-		if err := root.RemoveAll(found[i]); err != nil {
-			return err
+	for i := len(absolute) - 1; i >= 0; i-- {
+		rel, err := filepath.Rel(source, absolute[i])
+		if err != nil || rel == "." || !filepath.IsLocal(rel) {
+			continue
 		}
+		if err := root.RemoveAll(rel); err != nil {
+			return fault.Wrap(err, fault.Invalid, "cannot-delete", "cannot delete %s", absolute[i])
+		}
+		count++
 	}
-	c.Printf("Removed %d entries below %s", len(found), source)
+	c.Printf("Removed %d entries below %s", count, source)
+	if left, err := os.ReadDir(source); c.Bool("RemoveSourceFolder") && err == nil && len(left) == 0 {
+		return os.Remove(source)
+	}
 	return nil
 }

@@ -18,13 +18,13 @@ import (
 )
 
 func init() {
-	register(&Task{Name: "PenstockService", Major: []string{"1"}, Run: service, Defaults: map[string]string{"action": "restart", "lines": "200"}})
-	register(&Task{Name: "PenstockHealth", Major: []string{"1"}, Run: health, Defaults: map[string]string{"timeout": "1m"}})
-	register(&Task{Name: "PenstockSwap", Major: []string{"1"}, Run: swap, Defaults: map[string]string{"from": "staging", "to": "production", "waitfor": "published", "timeout": "15m"}})
-	register(&Task{Name: "PenstockRollback", Major: []string{"1"}, Run: rollback, Defaults: map[string]string{"onlythisrun": "true", "timeout": "5m"}})
-	register(&Task{Name: "PenstockDrain", Major: []string{"1"}, Run: drain, Defaults: map[string]string{"end": "false"}})
-	register(&Task{Name: "PenstockWebDeploy", Major: []string{"1"}, Run: webDeploy})
-	register(&Task{Name: "IISWebAppDeploymentOnMachineGroup", Major: []string{"0"}, Run: iisDeploy,
+	Register(&Task{Name: "PenstockService", Major: []string{"1"}, Run: service, Defaults: map[string]string{"action": "restart", "lines": "200"}})
+	Register(&Task{Name: "PenstockHealth", Major: []string{"1"}, Run: health, Defaults: map[string]string{"timeout": "1m"}})
+	Register(&Task{Name: "PenstockSwap", Major: []string{"1"}, Run: swap, Defaults: map[string]string{"from": "staging", "to": "production", "waitfor": "published", "timeout": "15m"}})
+	Register(&Task{Name: "PenstockRollback", Major: []string{"1"}, Run: rollback, Defaults: map[string]string{"onlythisrun": "true", "timeout": "5m"}})
+	Register(&Task{Name: "PenstockDrain", Major: []string{"1"}, Run: drain, Defaults: map[string]string{"end": "false"}})
+	Register(&Task{Name: "PenstockWebDeploy", Major: []string{"1"}, Run: webDeploy})
+	Register(&Task{Name: "IISWebAppDeploymentOnMachineGroup", Major: []string{"0"}, Run: iisDeploy,
 		Aliases: map[string]string{"websitename": "websitename", "virtualapplication": "virtualapplication"}})
 }
 

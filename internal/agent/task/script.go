@@ -12,10 +12,10 @@ import (
 )
 
 func init() {
-	register(&Task{Name: "CmdLine", Major: []string{"2"}, Run: cmdLine})
-	register(&Task{Name: "Bash", Major: []string{"3"}, Run: bash, Defaults: map[string]string{"targettype": "filePath"}})
-	register(&Task{Name: "PowerShell", Major: []string{"2"}, Run: powerShell, Defaults: map[string]string{"targettype": "filePath", "erroractionpreference": "stop"}})
-	register(&Task{Name: "ShellScript", Major: []string{"2"}, Run: shellScript})
+	Register(&Task{Name: "CmdLine", Major: []string{"2"}, Run: cmdLine})
+	Register(&Task{Name: "Bash", Major: []string{"3"}, Run: bash, Defaults: map[string]string{"targettype": "filePath"}})
+	Register(&Task{Name: "PowerShell", Major: []string{"2"}, Run: powerShell, Defaults: map[string]string{"targettype": "filePath", "erroractionpreference": "stop"}})
+	Register(&Task{Name: "ShellScript", Major: []string{"2"}, Run: shellScript})
 }
 
 func exitError(tool string, code int) error {
@@ -62,11 +62,10 @@ func cmdLine(ctx context.Context, c *Context) error {
 	return runScript(ctx, c, "Cmd.exe", Command{Path: shell, Args: []string{"--noprofile", "--norc", file}})
 }
 
-// showScript prints a script of one line. One that holds a logging command is
-// not shown: printing it would carry the command out.
+// showScript prints a script of one line.
 func showScript(c *Context, text string) {
 	text = strings.TrimSpace(text)
-	if len(text) < 1024 && !strings.Contains(text, "\n") && !strings.Contains(text, "##vso[") {
+	if len(text) < 1024 && !strings.Contains(text, "\n") {
 		c.Print("Script contents:")
 		c.Print(text)
 	}

@@ -6,13 +6,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rest"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/pipeline/tasks"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -32,15 +36,30 @@ type Host interface {
 	Service() Services
 }
 
+// Changes is what a task changes for the steps that follow, and what it leaves
+// in the record of its own.
+type Changes interface {
+	// Output sets an output variable that the task declares: STEP.NAME.
+	Output(name, value string, secret bool)
+	// PrependPath puts a folder in front of the PATH of later steps.
+	PrependPath(dir string)
+	// Issue says a "warning" or an "error" in the log and keeps it.
+	Issue(kind, text string)
+	// Mask hides what is secret.
+	Mask(text string) string
+}
+
 // Command is a program to run.
 type Command struct {
 	Path         string
 	Args         []string
 	Dir          string
-	Env          []string // added to the step's, NAME=value
-	FailOnStderr bool     // an error if anything is written there
-	Quiet        bool     // the output is not printed, but returned to Output
-	Output       io.Writer
+	Env          []string  // added to the step's, NAME=value
+	Input        io.Reader // nil: none
+	FailOnStderr bool      // an error if anything is written there
+	Plain        bool      // logging commands in the output are text
+	Quiet        bool      // standard output is not shown
+	Output       io.Writer // gets standard output too
 }
 
 // Services starts and stops long-lived processes of a machine.
@@ -71,10 +90,17 @@ type ServiceState struct {
 // Context is one call of a task.
 type Context struct {
 	Host
-	Job    *run.JobMessage
-	Inputs map[string]string // lower-case names, macros expanded
-	Client *rest.Client
-	Temp   string // emptied after the job
+	Changes
+	Job       *run.JobMessage
+	JobResult run.Result        // so far
+	Inputs    map[string]string // lower-case names, macros expanded
+	Version   string            // major
+	State     map[string]string // what the parts of one step tell each other
+	Client    *rest.Client
+	Records   Records
+	Temp      string // emptied after the job
+	CacheDir  string // of Cache@2
+	After     func(time.Duration) <-chan time.Time
 }
 
 // Func runs a task. An error fails the step.
@@ -84,17 +110,57 @@ type Func func(ctx context.Context, c *Context) error
 type Task struct {
 	Name     string
 	Major    []string // versions it answers for
+	Before   Func     // before the first step of the job; nil: nothing
 	Run      Func
-	Defaults map[string]string
-	Aliases  map[string]string // other name of an input → name
+	After    Func              // after the last step, in reverse order; nil: nothing
+	Defaults map[string]string // beside those of the catalogue
+	Aliases  map[string]string // other name of an input → name, both in lower case
 }
 
 var registry = map[string]*Task{}
 
-func register(t *Task) { registry[strings.ToLower(t.Name)] = t }
+// Register adds a built-in task. It is called by init functions.
+func Register(t *Task) { registry[strings.ToLower(t.Name)] = t }
 
-// Find returns the task of a name, such as Bash or bash; nil if there is none.
-func Find(name string) *Task { return registry[strings.ToLower(name)] }
+// Find returns the task of a name, such as Bash or bash, of a GUID or of a
+// contribution id; nil if there is none.
+func Find(name string) *Task {
+	if t := registry[strings.ToLower(name)]; t != nil {
+		return t
+	}
+	return registry[strings.ToLower(tasks.Name(name))]
+}
+
+// Resolve gives the inputs of a step under the task's own names in lower case,
+// with defaults and macros.
+func (t *Task) Resolve(version string, given map[string]string, lookup func(string) (string, bool)) map[string]string {
+	in, alias := map[string]string{}, map[string]string{}
+	for _, i := range tasks.Inputs(t.Name, version) {
+		key := strings.ToLower(i.Name)
+		if i.Default != "" {
+			in[key] = pipeline.ExpandMacros(i.Default, lookup)
+		}
+		for _, a := range i.Aliases {
+			alias[strings.ToLower(a)] = key
+		}
+	}
+	for name, value := range t.Defaults {
+		in[name] = pipeline.ExpandMacros(value, lookup)
+	}
+	maps.Copy(alias, t.Aliases)
+	own := map[string]bool{} // a name wins over its aliases
+	for name, value := range given {
+		key, isAlias := alias[strings.ToLower(name)]
+		if !isAlias {
+			key = strings.ToLower(name)
+		}
+		if !own[key] || !isAlias {
+			in[key] = pipeline.ExpandMacros(value, lookup)
+		}
+		own[key] = own[key] || !isAlias
+	}
+	return in
+}
 
 // Near lists built-in tasks whose names look like the one that was not found.
 func Near(name string) []string {
@@ -151,7 +217,7 @@ func (c *Context) Printf(format string, args ...any) { c.Print(fmt.Sprintf(forma
 
 // Warn prints a warning that counts as an issue of the step.
 func (c *Context) Warn(format string, args ...any) {
-	c.Print("##vso[task.logissue type=warning]" + oneLine(fmt.Sprintf(format, args...)))
+	c.Issue("warning", oneLine(fmt.Sprintf(format, args...)))
 }
 
 func oneLine(s string) string { return strings.ReplaceAll(strings.ReplaceAll(s, "\r", ""), "\n", " ") }

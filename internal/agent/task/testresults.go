@@ -1,133 +1,203 @@
 package task
 
 import (
+	"cmp"
 	"context"
-	"encoding/xml"
-	"fmt"
-	"io"
+	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/testresult"
+	"penstock.dev/penstock/internal/domain/testresult/format"
 )
 
 func init() {
-	register(&Task{Name: "PublishTestResults", Major: []string{"1", "2"}, Run: publishTestResults,
-		Defaults: map[string]string{"testresultsformat": "JUnit", "testresultsfiles": "**/TEST-*.xml"},
-		Aliases:  map[string]string{"testrunner": "testresultsformat"}})
+	Register(&Task{Name: "PublishTestResults", Major: []string{"1", "2"}, Run: publishTestResults})
+	Register(&Task{Name: "PublishCodeCoverageResults", Major: []string{"1", "2"}, Run: publishCoverage})
 }
 
 func publishTestResults(ctx context.Context, c *Context) error {
-	if f := c.Input("testResultsFormat"); !strings.EqualFold(f, "JUnit") {
-		return fault.New(fault.Invalid, "unsupported-format", "test results format %s is not supported by this version", f).Want("JUnit")
-	}
 	folder := c.Path(c.Input("searchFolder"))
 	if folder == "" {
 		folder, _ = c.Lookup("System.DefaultWorkingDirectory")
 	}
-	files, err := Match(folder, c.Inputs["testresultsfiles"])
-	if err != nil || len(files) == 0 {
-		if c.Bool("failTaskOnMissingResultsFile") {
-			return fault.New(fault.Invalid, "no-results", "No test result files matching %s were found.", c.Input("testResultsFiles"))
-		}
-		c.Warn("No test result files matching %s were found.", c.Input("testResultsFiles"))
-		return nil
-	}
-	report := testresult.TestRun{JobID: c.Job.JobID, Title: c.Input("testRunTitle")}
-	for _, f := range files {
-		results, err := ReadJUnit(filepath.Join(folder, f))
-		if err != nil {
-			c.Warn("Failed to read %s: %s", f, err)
-			continue
-		}
-		report.Results = append(report.Results, results...)
-		if report.Title == "" {
-			report.Title = filepath.Base(f)
-		}
-	}
-	if err := c.Client.JSON(ctx, "POST", "/_apis/penstock/runs/"+c.Job.RunID+"/tests", report, nil); err != nil {
+	return publishMatching(ctx, c, folder, c.Inputs["testresultsfiles"])
+}
+
+// publishMatching publishes the files that patterns select.
+func publishMatching(ctx context.Context, c *Context, folder, patterns string) error {
+	files, err := FindFiles(folder, strings.Split(patterns, "\n")...)
+	if err != nil {
 		return err
 	}
-	failed := report.Count(testresult.Failed)
-	c.Printf("Published %d test results: %d passed, %d failed, %d not executed", len(report.Results), report.Count(testresult.Passed), failed, report.Count(testresult.Skipped))
+	if len(files) == 0 {
+		text := "No test result files matching '" + oneLine(strings.TrimSpace(patterns)) + "' were found below " + folder + "."
+		if c.Bool("failTaskOnMissingResultsFile") {
+			return fault.New(fault.Invalid, "no-results", "%s", text)
+		}
+		c.Warn("%s", text)
+		return nil
+	}
+	return PublishResultFiles(ctx, c, files)
+}
+
+// mergeAbove is from how many files on they are always merged.
+const mergeAbove = 100
+
+// PublishResultFiles publishes files of results under the inputs of
+// PublishTestResults. A file that cannot be read is a warning.
+func PublishResultFiles(ctx context.Context, c *Context, files []string) error {
+	kind := cmp.Or(c.Input("testRunner"), c.Input("testResultsFormat"), "JUnit")
+	if !format.Known(kind) {
+		return fault.New(fault.Invalid, "unsupported-format", "test results format %s is not supported", kind).Want("%s", strings.Join(format.Names, ", "))
+	}
+	var runs []*testresult.TestRun
+	merge := c.Bool("mergeTestResults") || len(files) > mergeAbove
+	for _, file := range files {
+		file = strings.TrimSpace(file)
+		if file == "" {
+			continue
+		}
+		results, err := readResults(kind, c.Path(file))
+		if err != nil {
+			c.Warn("Failed to read %s: %s", file, explain(err))
+			continue
+		}
+		if merge && len(runs) > 0 {
+			runs[0].Results = append(runs[0].Results, results.Results...)
+			runs[0].Duration += results.Duration
+			continue
+		}
+		runs = append(runs, &testresult.TestRun{JobID: c.Job.JobID, Title: runTitle(c, kind, file, merge), Platform: cmp.Or(c.Input("platform"), c.Input("buildPlatform")),
+			Config: cmp.Or(c.Input("configuration"), c.Input("buildConfiguration")), Duration: results.Duration, Results: results.Results})
+	}
+	failed := 0
+	for _, r := range runs {
+		for i := range r.Results {
+			x := &r.Results[i]
+			x.Name, x.Message, x.Stack = c.Mask(x.Name), c.Mask(x.Message), c.Mask(x.Stack)
+		}
+		if err := c.Records.Tests(ctx, c.Job.RunID, r); err != nil {
+			if c.Bool("failTaskOnFailureToPublishResults") || ctx.Err() != nil {
+				return err
+			}
+			c.Warn("Test results %s could not be published: %s", r.Title, explain(err))
+		}
+		failed += r.Count(testresult.Failed)
+		c.Printf("Published %d test results of %s: %d passed, %d failed, %d not executed", len(r.Results), r.Title,
+			r.Count(testresult.Passed), r.Count(testresult.Failed), len(r.Results)-r.Count(testresult.Passed)-r.Count(testresult.Failed))
+	}
 	if failed > 0 && c.Bool("failTaskOnFailedTests") {
-		return fault.New(fault.Invalid, "tests-failed", "There are one or more test failures detected in result files.")
+		return fault.New(fault.Invalid, "tests-failed", "There are one or more test failures detected in result files: %d failed.", failed)
 	}
 	return nil
 }
 
-type junitSuite struct {
-	Name   string       `xml:"name,attr"`
-	Suites []junitSuite `xml:"testsuite"`
-	Cases  []junitCase  `xml:"testcase"`
+func runTitle(c *Context, kind, file string, merged bool) string {
+	title := c.Input("testRunTitle")
+	build, _ := c.Lookup("Build.BuildId")
+	switch {
+	case title == "":
+		title = kind + "_TestResults_" + build
+		if !merged {
+			title = filepath.Base(file)
+		}
+	case !merged:
+		title += " " + filepath.Base(file)
+	}
+	return c.Mask(title)
 }
 
-type junitCase struct {
-	Name      string      `xml:"name,attr"`
-	Class     string      `xml:"classname,attr"`
-	Time      string      `xml:"time,attr"`
-	Failure   *junitFault `xml:"failure"`
-	Error     *junitFault `xml:"error"`
-	Skipped   *junitFault `xml:"skipped"`
-	SystemOut string      `xml:"system-out"`
-}
-
-type junitFault struct {
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
-// MaxResultFile is the largest result file that is read, in bytes.
-const MaxResultFile = 64 << 20
-
-// ReadJUnit reads a JUnit XML file.
-func ReadJUnit(name string) ([]testresult.Result, error) {
+func readResults(kind, name string) (*format.File, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	return parseJUnit(io.LimitReader(f, MaxResultFile))
+	return format.Read(kind, f)
 }
 
-func parseJUnit(r io.Reader) ([]testresult.Result, error) {
-	var root struct {
-		XMLName xml.Name
-		junitSuite
+// explain is an error with what was expected.
+func explain(err error) string {
+	var e *fault.Error
+	if errors.As(err, &e) && e.Expected != "" {
+		return err.Error() + " (expected " + e.Expected + ")"
 	}
-	if err := xml.NewDecoder(r).Decode(&root); err != nil {
-		return nil, err
-	}
-	if n := root.XMLName.Local; n != "testsuites" && n != "testsuite" {
-		return nil, fmt.Errorf("the root element is %s, not testsuites or testsuite", n)
-	}
-	return root.results(), nil
+	return err.Error()
 }
 
-func (s junitSuite) results() []testresult.Result {
-	var list []testresult.Result
-	for _, c := range s.Cases {
-		seconds, _ := strconv.ParseFloat(strings.ReplaceAll(c.Time, ",", ""), 64)
-		r := testresult.Result{Name: c.Name, Suite: c.Class, Outcome: testresult.Passed, Duration: time.Duration(seconds * float64(time.Second))}
-		if r.Suite == "" {
-			r.Suite = s.Name
+func publishCoverage(ctx context.Context, c *Context) error {
+	pattern, err := c.Need("summaryFileLocation")
+	if err != nil {
+		return err
+	}
+	base, _ := c.Lookup("System.DefaultWorkingDirectory")
+	files, err := FindFiles(base, strings.Split(pattern, "\n")...)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		if c.Bool("failIfCoverageEmpty") {
+			return fault.New(fault.Invalid, "no-coverage", "No code coverage results were found to publish.").Want("a file that matches %s", oneLine(pattern))
 		}
-		for _, f := range []*junitFault{c.Failure, c.Error} {
-			if f != nil {
-				r.Outcome, r.Message, r.Stack = testresult.Failed, f.Message, strings.TrimSpace(f.Text)
+		c.Warn("No code coverage summary file matching %s was found.", oneLine(pattern))
+		return nil
+	}
+	if c.Version == "1" && len(files) > 1 {
+		c.Warn("Multiple summary files match %s; the first one, %s, counts.", oneLine(pattern), files[0])
+		files = files[:1]
+	}
+	return PublishCoverageFiles(ctx, c, files, c.Input("reportDirectory"))
+}
+
+// PublishCoverageFiles says the totals of coverage files, added up, and keeps a
+// report as an artifact, as the service does.
+func PublishCoverageFiles(ctx context.Context, c *Context, files []string, report string) error {
+	var totals []format.Metric
+	for _, file := range files {
+		f, err := os.Open(c.Path(file))
+		if err != nil {
+			return fault.Wrap(err, fault.Invalid, "no-file", "the coverage summary cannot be read")
+		}
+		list, err := format.Coverage(f)
+		_ = f.Close()
+		if err != nil {
+			return err
+		}
+		totals = addMetrics(totals, list)
+	}
+	lines := int64(0)
+	var words []string
+	for _, m := range totals {
+		words = append(words, m.String())
+		lines += m.Total
+	}
+	if lines == 0 && c.Bool("failIfCoverageEmpty") {
+		return fault.New(fault.Invalid, "no-coverage", "The coverage summary holds no numbers.")
+	}
+	c.Print("##[section]Code coverage: " + strings.Join(words, ", "))
+	if report == "" {
+		return nil
+	}
+	build, _ := c.Lookup("Build.BuildId")
+	return PublishPaths(ctx, c, "Code Coverage Report_"+build, []string{c.Path(report)})
+}
+
+func addMetrics(totals, more []format.Metric) []format.Metric {
+	for _, m := range more {
+		found := false
+		for i := range totals {
+			if totals[i].Label == m.Label {
+				totals[i].Covered += m.Covered
+				totals[i].Total += m.Total
+				found = true
 			}
 		}
-		if c.Skipped != nil {
-			r.Outcome, r.Message = testresult.Skipped, c.Skipped.Message
+		if !found {
+			totals = append(totals, m)
 		}
-		list = append(list, r)
 	}
-	for _, sub := range s.Suites {
-		list = append(list, sub.results()...)
-	}
-	return list
+	return totals
 }

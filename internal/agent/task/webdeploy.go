@@ -17,7 +17,7 @@ func webDeploy(ctx context.Context, c *Context) error {
 	}
 	switch action := c.Input("action"); action {
 	case "pack":
-		return pack(c, c.Path(file))
+		return packSite(c, c.Path(file))
 	case "show":
 		p, err := webdeploy.Open(c.Path(file))
 		if err != nil {
@@ -38,7 +38,7 @@ func webDeploy(ctx context.Context, c *Context) error {
 	}
 }
 
-func pack(c *Context, file string) error {
+func packSite(c *Context, file string) error {
 	source, err := c.Need("source")
 	if err != nil {
 		return err

@@ -1,150 +1,146 @@
-// Package mask removes secrets from text. It works on whole lines, so that how
-// a program chunks its output changes nothing: a secret of several lines is
-// masked line by line.
+// Package mask removes secrets from text.
+//
+// The guarantee: once a secret is known, none of its forms of MinLength bytes
+// or more, as Forms lists them, is left in what Line and Stream return, however
+// the text was cut into pieces. What is shorter is left alone, because it occurs
+// in ordinary text by chance; Add says so.
 package mask
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"net/url"
-	"slices"
-	"sort"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
 // Text stands in the place of a secret.
 const Text = "***"
 
-// MinLength is the shortest value that is masked, in bytes: shorter ones occur
-// in ordinary text by chance. Add reports those it leaves alone.
+// MinLength is the shortest value that is masked, in bytes.
 const MinLength = 4
 
 // Masker knows a set of secrets. It is safe for concurrent use.
 type Masker struct {
-	forms atomic.Pointer[[]string] // longest first
+	mu    sync.Mutex
+	forms map[string]bool
+	ready atomic.Pointer[automaton] // nil: forms have changed since
 }
 
 // Add makes the values secret, in each of their usual encodings. It returns how
 // many were too short to mask.
 func (m *Masker) Add(values ...string) (short int) {
-	set := map[string]bool{}
-	if old := m.forms.Load(); old != nil {
-		for _, f := range *old {
-			set[f] = true
-		}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.forms == nil {
+		m.forms = map[string]bool{}
 	}
 	for _, v := range values {
-		if v == "" {
+		if strings.TrimSpace(v) == "" {
 			continue
 		}
-		if len(strings.TrimSpace(v)) < MinLength {
+		forms := Forms(v)
+		if !maskable(v) {
 			short++
-			continue
 		}
-		for _, f := range Forms(v) {
-			set[f] = true
-		}
-	}
-	forms := make([]string, 0, len(set))
-	for f := range set {
-		forms = append(forms, f)
-	}
-	sort.Slice(forms, func(i, j int) bool {
-		if len(forms[i]) != len(forms[j]) {
-			return len(forms[i]) > len(forms[j])
-		}
-		return forms[i] < forms[j]
-	})
-	m.forms.Store(&forms)
-	return short
-}
-
-// Forms returns the texts under which a secret may show: itself, each of its
-// lines, and their base64, URL and JSON encodings, those of MinLength and more.
-func Forms(secret string) []string {
-	var forms []string
-	add := func(s string) {
-		if len(s) >= MinLength && !slices.Contains(forms, s) {
-			forms = append(forms, s)
-		}
-	}
-	parts := []string{secret}
-	for line := range strings.Lines(secret) {
-		parts = append(parts, strings.TrimRight(line, "\r\n"), strings.TrimSpace(line))
-	}
-	for _, p := range parts {
-		if len(strings.TrimSpace(p)) < MinLength {
-			continue
-		}
-		if !strings.ContainsAny(p, "\r\n") {
-			add(p)
-		}
-		for _, e := range base64Forms(p) {
-			add(e)
-		}
-		add(url.QueryEscape(p))
-		add(url.PathEscape(p))
-		if quoted, err := json.Marshal(p); err == nil {
-			add(strings.Trim(string(quoted), `"`))
-		}
-	}
-	return forms
-}
-
-// base64Forms covers a secret that is encoded on its own and one that stands
-// inside a longer encoded text, where it begins at any of three offsets: only
-// the characters that depend on the secret alone are kept.
-func base64Forms(s string) []string {
-	forms := []string{}
-	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		forms = append(forms, enc.EncodeToString([]byte(s)), strings.TrimRight(enc.EncodeToString([]byte(s)), "="))
-		for offset := range 3 {
-			padded := append(make([]byte, offset), s...)
-			text := strings.TrimRight(enc.EncodeToString(padded), "=")
-			from := (offset*8 + 5) / 6
-			to := len(padded) * 8 / 6
-			if to-from >= 8 { // shorter cores would hide ordinary text
-				forms = append(forms, text[from:to])
+		for _, f := range forms {
+			for _, piece := range pieces(f) {
+				if !m.forms[piece] {
+					m.forms[piece] = true
+					m.ready.Store(nil)
+				}
 			}
 		}
 	}
-	return forms
+	return short
+}
+
+// maskable says whether a value, or one of its lines, is long enough: a log
+// shows a value of several lines line by line.
+func maskable(v string) bool {
+	for line := range strings.Lines(v) {
+		if len(strings.TrimSpace(line)) >= MinLength {
+			return true
+		}
+	}
+	return false
+}
+
+// automaton returns the search for all forms. It is built when it is first
+// needed: secrets come in groups.
+func (m *Masker) automaton() *automaton {
+	if a := m.ready.Load(); a != nil {
+		return a
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a := m.ready.Load(); a != nil {
+		return a
+	}
+	a := build(m.forms)
+	m.ready.Store(a)
+	return a
 }
 
 // Line returns the text with every secret replaced. Overlapping secrets are
 // replaced as one.
 func (m *Masker) Line(text string) string {
-	p := m.forms.Load()
-	if p == nil || len(*p) == 0 {
+	a := m.automaton()
+	spans, _ := a.scan(text, nil)
+	if len(spans) == 0 {
 		return text
 	}
-	var hits [][2]int
-	for _, f := range *p {
-		for at := 0; ; {
-			i := strings.Index(text[at:], f)
-			if i < 0 {
-				break
-			}
-			hits = append(hits, [2]int{at + i, at + i + len(f)})
-			at += i + 1
-		}
-	}
-	if len(hits) == 0 {
-		return text
-	}
-	sort.Slice(hits, func(i, j int) bool { return hits[i][0] < hits[j][0] })
 	var b strings.Builder
-	end := 0
-	for i := 0; i < len(hits); {
-		from, to := hits[i][0], hits[i][1]
-		for i++; i < len(hits) && hits[i][0] < to; i++ {
-			to = max(to, hits[i][1])
-		}
-		b.WriteString(text[end:from])
+	at := 0
+	for _, s := range spans {
+		b.WriteString(text[at:s.from])
 		b.WriteString(Text)
-		end = to
+		at = s.to
 	}
-	b.WriteString(text[end:])
+	b.WriteString(text[at:])
+	return b.String()
+}
+
+// Stream masks a text that comes in pieces: what may be the beginning of a
+// secret is held back until more is known. It keeps no more than the longest
+// form, and a piece.
+type Stream struct {
+	m      *Masker
+	held   string
+	masked int // so many bytes of held are covered by a mask that was given out
+}
+
+// Stream begins a text.
+func (m *Masker) Stream() *Stream { return &Stream{m: m} }
+
+// Write takes the next piece and returns what can be said of the text so far.
+func (s *Stream) Write(piece string) string { return s.advance(piece, false) }
+
+// Close returns the rest.
+func (s *Stream) Close() string { return s.advance("", true) }
+
+func (s *Stream) advance(piece string, last bool) string {
+	text := s.held + piece
+	var spans []span
+	if s.masked > 0 {
+		spans = append(spans, span{0, s.masked})
+	}
+	spans, open := s.m.automaton().scan(text, spans)
+	safe := len(text) - open
+	if last {
+		safe = len(text)
+	}
+	var b strings.Builder
+	at, covered := 0, 0
+	for _, x := range spans {
+		if x.from >= safe {
+			break
+		}
+		if x.from > 0 || s.masked == 0 {
+			b.WriteString(text[at:x.from])
+			b.WriteString(Text)
+		}
+		at, covered = min(x.to, safe), max(x.to-safe, 0)
+	}
+	b.WriteString(text[at:safe])
+	s.held, s.masked = strings.Clone(text[safe:]), covered
 	return b.String()
 }

@@ -108,7 +108,11 @@ func extractLink(root *os.Root, f *zip.File, name string) error {
 // Zip writes a file or the content of a folder as an archive with reproducible
 // order, keeping permission bits, links and empty folders. It returns the
 // number of files.
-func Zip(w io.Writer, source string) (int, error) {
+func Zip(w io.Writer, source string) (int, error) { return ZipSome(w, source, nil) }
+
+// ZipSome is Zip of what keep wants: it is asked for each path below a folder,
+// slash separated, and a folder that it does not want is not entered.
+func ZipSome(w io.Writer, source string, keep func(rel string, dir bool) bool) (int, error) {
 	info, err := os.Stat(source)
 	if err != nil {
 		return 0, err
@@ -126,6 +130,12 @@ func Zip(w io.Writer, source string) (int, error) {
 			rel, err := filepath.Rel(source, p)
 			if err != nil || rel == "." {
 				return err
+			}
+			if keep != nil && !keep(filepath.ToSlash(rel), d.IsDir()) {
+				if d.IsDir() {
+					return filepath.SkipDir
+				}
+				return nil
 			}
 			info, err := d.Info()
 			if err != nil {

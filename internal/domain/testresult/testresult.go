@@ -11,20 +11,24 @@ import (
 
 // Outcomes of a test.
 const (
-	Passed  = "Passed"
-	Failed  = "Failed"
-	Skipped = "NotExecuted"
+	Passed       = "Passed"
+	Failed       = "Failed"
+	Skipped      = "NotExecuted"
+	Inconclusive = "Inconclusive"
 )
 
 // TestRun is one published set of results.
 type TestRun struct {
 	store.Revision
-	ID      string    `col:"id" json:"id"`
-	RunID   string    `col:"run_id" json:"runId"`
-	JobID   string    `json:"jobId"`
-	Title   string    `json:"title"`
-	Results []Result  `json:"results"`
-	Created time.Time `json:"created"`
+	ID       string        `col:"id" json:"id"`
+	RunID    string        `col:"run_id" json:"runId"`
+	JobID    string        `json:"jobId"`
+	Title    string        `json:"title"`
+	Platform string        `json:"platform,omitempty"`      // of what was tested
+	Config   string        `json:"configuration,omitempty"` // of its build
+	Duration time.Duration `json:"duration,omitempty"`
+	Results  []Result      `json:"results"`
+	Created  time.Time     `json:"created"`
 }
 
 // Result is one test.

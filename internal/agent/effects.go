@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"penstock.dev/penstock/internal/agent/command"
+	"penstock.dev/penstock/internal/base/fault"
+)
+
+// effect carries out a logging command. An error fails the step.
+type effect func(s *step, c command.Command) error
+
+var effects map[string]effect
+
+// init breaks the circle effects → detail → step → effects.
+func init() {
+	effects = map[string]effect{
+		"task.setvariable": (*step).setFromCommand, "task.setsecret": setSecret, "task.settaskvariable": (*step).setPrivate,
+		"task.logissue": (*step).logIssue, "task.issue": (*step).logIssue, "task.complete": (*step).complete, "task.prependpath": prependPath,
+		"task.setprogress": (*step).setProgress, "task.debug": debugLine, "task.logdetail": (*step).logDetail, "task.setendpoint": setEndpoint,
+		"task.addattachment": addAttachment, "task.uploadsummary": uploadSummary, "task.uploadfile": uploadFile,
+		"artifact.upload": (*step).queueUpload, "artifact.associate": associate,
+		"build.updatebuildnumber": (*step).setNumber, "build.addbuildtag": addTag, "build.uploadlog": uploadLog, "build.uploadsummary": uploadSummary,
+		"results.publish": (*step).publishResults, "codecoverage.publish": (*step).publishCoverage,
+		"codecoverage.enable": func(*step, command.Command) error { return nil },
+		"telemetry.publish":   func(*step, command.Command) error { return nil },
+		"release.updatereleasename": func(*step, command.Command) error {
+			return fault.New(fault.Invalid, "command-host", "release commands work in classic releases only, not in a pipeline")
+		},
+	}
+}
+
+// unrestricted are the commands that work where `target: commands: restricted`
+// is set.
+var unrestricted = []string{"task.logdetail", "task.logissue", "task.issue", "task.complete", "task.setprogress", "task.setsecret", "task.setvariable",
+	"task.debug", "task.settaskvariable", "task.prependpath", "telemetry.publish"}
+
+func knownArea(area string) bool {
+	for name := range effects {
+		if strings.HasPrefix(name, area+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// output takes a line that a program wrote: a logging command is carried out
+// and does not show, everything else goes to the log.
+func (s *step) output(line string) {
+	if !s.command(line) {
+		s.Print(line)
+	}
+}
+
+// command carries out the logging command of a line. It reports whether there
+// was one.
+func (s *step) command(line string) bool {
+	percent, set := s.Lookup("DECODE_PERCENTS")
+	c, ok := command.Parse(line, !set || !strings.EqualFold(percent, "false"))
+	if !ok {
+		if command.Suspect(line) {
+			s.Issue("warning", "a line has ##vso but is no logging command; expected ##vso[area.action name=value;…]text")
+		}
+		return false
+	}
+	do, known := effects[c.Name()]
+	switch {
+	case !knownArea(c.Area):
+		s.Issue("warning", fmt.Sprintf("##vso[%s] is no logging command: there is no area %s", c.Name(), c.Area))
+	case !known:
+		s.commandFailed(c, fault.New(fault.NotFound, "command-unknown", "area %s has no command %s", c.Area, c.Action))
+	case strings.EqualFold(s.spec.TargetCommands, "restricted") && !slices.Contains(unrestricted, c.Name()):
+		s.Issue("warning", fmt.Sprintf("##vso[%s] is not allowed in this step: its target says commands: restricted", c.Name()))
+	default:
+		if err := do(s, c); err != nil {
+			s.commandFailed(c, err)
+		}
+	}
+	if c.Name() != "task.debug" && s.isTrue("System.Debug") && !c.Is("issecret") {
+		s.Print("##[debug]Processed: " + line)
+	}
+	return true
+}
+
+func (s *step) commandFailed(c command.Command, err error) {
+	s.Issue("error", "##vso["+c.Name()+"] failed: "+message(err))
+	s.mu.Lock()
+	s.broken = true
+	s.mu.Unlock()
+}
+
+// mayset says whether `target: settableVariables:` lets the step set a
+// variable.
+func (s *step) maySet(name string) bool {
+	if !s.spec.SettableRestricted {
+		return true
+	}
+	for _, pattern := range s.spec.SettableVariables {
+		if ok, err := path.Match(strings.ToLower(strings.ReplaceAll(pattern, "/", "_")), strings.ToLower(strings.ReplaceAll(name, "/", "_"))); err == nil && ok {
+			return true
+		}
+	}
+	s.Issue("warning", fmt.Sprintf("variable %s is not set: target: settableVariables: of this step does not list it", name))
+	return false
+}

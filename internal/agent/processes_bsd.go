@@ -1,0 +1,38 @@
+//go:build unix && !linux
+
+package agent
+
+import (
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// process is one process of the machine.
+type process struct {
+	id, parent int
+	text       string // command and environment, of one's own processes
+}
+
+func processes() []process {
+	out, err := exec.Command("ps", "-axEww", "-o", "pid=,ppid=,command=").Output()
+	if err != nil {
+		return nil
+	}
+	var list []process
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		pid, err1 := strconv.Atoi(fields[0])
+		parent, err2 := strconv.Atoi(fields[1])
+		if err1 == nil && err2 == nil {
+			list = append(list, process{pid, parent, line})
+		}
+	}
+	return list
+}
+
+// marked says whether a process carries the mark of a job in its environment.
+func (p process) marked(mark string) bool { return strings.Contains(p.text, marker+"="+mark) }

@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// process is one process of the machine.
+type process struct{ id, parent int }
+
+func processes() []process {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var list []process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		// The name stands in parentheses and may hold anything.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) < 2 {
+			continue
+		}
+		parent, _ := strconv.Atoi(fields[1])
+		list = append(list, process{pid, parent})
+	}
+	return list
+}
+
+// marked says whether a process carries the mark of a job in its environment.
+func (p process) marked(mark string) bool {
+	env, err := os.ReadFile("/proc/" + strconv.Itoa(p.id) + "/environ")
+	return err == nil && bytes.Contains(append([]byte{0}, env...), []byte("\x00"+marker+"="+mark+"\x00"))
+}

@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+func TestRetriesWaitLongerAndLonger(t *testing.T) {
+	var waits []time.Duration
+	after := func(d time.Duration) <-chan time.Time {
+		c := make(chan time.Time)
+		if d < afterExit || d > afterExit {
+			waits = append(waits, d)
+			close(c)
+		}
+		return c
+	}
+	count := filepath.Join(t.TempDir(), "n")
+	s := bash("echo x >> " + count + "; [ $(wc -l < " + count + ") -ge 4 ] || exit 1; echo \"##vso[task.complete result=SucceededWithIssues]\"")
+	s.RetryCountOnTaskFailure = 12
+	m := newMemory()
+	rep := RunJob(context.Background(), &run.JobMessage{PipelineID: "1", Steps: []pipeline.Step{s}}, Machine{Work: t.TempDir(), After: after}, m)
+	if diff := cmp.Diff([]time.Duration{time.Second, 4 * time.Second, 9 * time.Second}, waits); diff != "" {
+		t.Error(diff)
+	}
+	if rep.Result != run.SucceededWithIssues || m.steps[1].Attempt != 4 || len(m.steps[1].Warnings) != 4 {
+		t.Errorf("%s after %d attempts: %v", rep.Result, m.steps[1].Attempt, m.steps[1].Warnings)
+	}
+	fails := bash("exit 1")
+	fails.RetryCountOnTaskFailure = 12
+	waits = nil
+	RunJob(context.Background(), &run.JobMessage{PipelineID: "1", Steps: []pipeline.Step{fails}}, Machine{Work: t.TempDir(), After: after}, m)
+	if len(waits) != 10 || waits[9] != 100*time.Second {
+		t.Errorf("%v", waits)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	for _, c := range []struct{ a, b, want run.Result }{
+		{run.Succeeded, run.Failed, run.Failed}, {run.Failed, run.Succeeded, run.Failed}, {run.SucceededWithIssues, run.Succeeded, run.SucceededWithIssues},
+		{run.Succeeded, run.Skipped, run.Skipped}, {run.Canceled, run.Failed, run.Canceled}, {run.Skipped, run.Failed, run.Skipped}, {run.Canceled, run.Skipped, run.Canceled},
+	} {
+		if got := merge(c.a, c.b); got != c.want {
+			t.Errorf("%s and %s is %s, want %s", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("PENSTOCK_JOIN_TOKEN", "own")
+	t.Setenv("OF_THE_MACHINE", "there")
+	s := bash(`echo "over=$OVER mixed=$mixedCase sec=[$SEC] mapped=$MAPPED dots=$A_B dash=$(env | grep -c '^A-B=') own=[$PENSTOCK_JOIN_TOKEN] machine=$OF_THE_MACHINE build=$TF_BUILD status=$AGENT_JOBSTATUS lookup=$VSTS_PROCESS_LOOKUP_ID from=$FROM_OS"`)
+	s.Env = map[string]string{"over": "lost", "OVER": "lost", " mixedCase ": " kept ", "MAPPED": "x$(sec)", "FROM_OS": "$(OF_THE_MACHINE)"}
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "over", Value: "variable"}, {Name: "sec", Value: "123", Secret: true}, {Name: "a.b", Value: "dotted"}, {Name: "a-b", Value: "dashed"}}, s)
+	for _, want := range []string{"over=variable ", "mixed=kept ", "sec=[] ", "mapped=x123 ", "dots=dotted ", "dash=1 ", "own=[] ", "machine=there ", "build=True ", "status=Succeeded ", "lookup=vsts_", "from=there"} {
+		if !strings.Contains(m.logs[1], want) {
+			t.Errorf("no %q in\n%s", want, m.logs[1])
+		}
+	}
+}
+
+func TestPrependPath(t *testing.T) {
+	_, m := runSteps(t, context.Background(), nil, bash(`echo "##vso[task.prependpath]/one"; echo "##vso[task.prependpath]/two"; echo "##vso[task.prependpath]/one"`), bash(`echo "PATH is $PATH"`))
+	if !strings.Contains(m.logs[2], "PATH is /one:/two:/") || strings.Count(m.logs[2], "/one") != 1 {
+		t.Errorf("%s", m.logs[2])
+	}
+}
+
+func TestConditionErrorFailsTheStep(t *testing.T) {
+	s := bash("echo never")
+	s.Condition, s.ContinueOnError = "nonsense(", true
+	rep, m := runSteps(t, context.Background(), nil, s)
+	if m.steps[1].Result != run.Failed || rep.Result != run.Failed || len(m.steps[1].Errors) != 1 || strings.Contains(m.logs[1], "never") {
+		t.Errorf("%+v", m.steps[1])
+	}
+}
+
+// Parts before and after the steps run in order and in reverse order, also
+// where a step failed; a skipped step has none after it.
+func TestPartsOfTasks(t *testing.T) {
+	part := func(name string, fail bool) task.Func {
+		return func(_ context.Context, c *task.Context) error {
+			c.Printf("%s %s of %s, state %q", name, c.Input("id"), c.Version, c.State["seen"])
+			c.State["seen"] += name + " "
+			if fail && c.Input("id") == "b" {
+				return fmt.Errorf("%s failed", name)
+			}
+			return nil
+		}
+	}
+	task.Register(&task.Task{Name: "PartsOfTest", Major: []string{"1"}, Before: part("before", false), Run: part("run", true), After: part("after", false)})
+	step := func(id string) pipeline.Step {
+		return pipeline.Step{Task: "PartsOfTest", Version: "1.2.3", Inputs: map[string]string{"ID": id}}
+	}
+	m := newMemory()
+	m.order = &[]string{}
+	rep := RunJob(context.Background(), &run.JobMessage{PipelineID: "1", Steps: []pipeline.Step{step("a"), step("b"), step("c")}}, Machine{Work: t.TempDir()}, m)
+	var got []string
+	for _, line := range *m.order {
+		_, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if head, _, ok := strings.Cut(text, " of 1"); ok {
+			got = append(got, head)
+		}
+	}
+	want := []string{"before a", "before b", "before c", "run a", "run b", "after b", "after a"}
+	if diff := cmp.Diff(want, got); diff != "" || rep.Result != run.Failed {
+		t.Errorf("%s %s", rep.Result, diff)
+	}
+	if !strings.Contains(m.logs[1], `after a of 1, state "before run "`) {
+		t.Errorf("%s", m.logs[1])
+	}
+}
+
+func TestWorkspace(t *testing.T) {
+	work := t.TempDir()
+	dir := filepath.Join(work, "1")
+	for _, f := range []string{"s/f", "a/f", "b/f", "TestResults/f"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(f)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for clean, kept := range map[string]string{"": "s/f b/f", "outputs": "s/f", "resources": "b/f", "all": ""} {
+		for _, f := range []string{"s/f", "a/f", "b/f", "TestResults/f"} {
+			if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		RunJob(context.Background(), &run.JobMessage{PipelineID: "1", WorkspaceClean: clean}, Machine{Work: work}, newMemory())
+		var left []string
+		for _, f := range []string{"s/f", "a/f", "b/f", "TestResults/f"} {
+			if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
+				left = append(left, f)
+			}
+		}
+		if strings.Join(left, " ") != kept {
+			t.Errorf("clean %q: %v is left, want %s", clean, left, kept)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+// assignment is a variable that a step sets.
+type assignment struct {
+	run.Variable
+	preserveCase bool // in the environment
+}
+
+// Lookup returns a variable, ignoring case.
+func (j *job) Lookup(name string) (string, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	v, ok := j.vars[strings.ToLower(name)]
+	return v.Value, ok
+}
+
+func (j *job) isTrue(name string) bool {
+	v, _ := j.Lookup(name)
+	return strings.EqualFold(strings.TrimSpace(v), "true")
+}
+
+// addSecret masks a value from now on. The warning is not empty where it is too
+// short for that; it is given once in a job.
+func (j *job) addSecret(value string) (warning string) {
+	if j.masker.Add(value) == 0 {
+		return ""
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.shortSaid {
+		return ""
+	}
+	j.shortSaid = true
+	return "a secret of this job has fewer than 4 characters and is not masked in logs: values that short occur in ordinary text. Use a longer one"
+}
+
+// set gives a variable a value for the steps that follow. As on the service, a
+// read-only variable is overwritten with a warning, unless the variable
+// agent.readOnlyVariables asks for an error.
+func (j *job) set(a assignment) (warning string, err error) {
+	strict := j.isTrue("agent.readOnlyVariables")
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	key := strings.ToLower(a.Name)
+	old := j.vars[key]
+	if old.ReadOnly {
+		if strict {
+			return "", fault.New(fault.Invalid, "variable-readonly", "variable %s is read-only and cannot be overwritten", a.Name).
+				Try("choose another name, or remove the variable agent.readOnlyVariables")
+		}
+		warning = "variable " + a.Name + " is read-only; it is overwritten all the same. Choose another name, or set agent.readOnlyVariables to true to make this an error"
+		a.ReadOnly = true
+	}
+	if old.Secret {
+		a.Secret = true // a secret stays one
+	}
+	if a.Secret {
+		j.masker.Add(a.Value)
+	}
+	j.vars[key] = a.Variable
+	if a.preserveCase {
+		j.keepCase[key] = true
+	}
+	return warning, nil
+}
+
+// put sets a variable that the agent itself looks after.
+func (j *job) put(name, value string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: true}
+}
+
+func (j *job) folders() map[string]string {
+	in := func(name string) string { return filepath.Join(j.dir, name) }
+	arch := map[string]string{"amd64": "X64", "arm64": "ARM64", "386": "X86", "arm": "ARM"}[runtime.GOARCH]
+	system := map[string]string{"linux": "Linux", "darwin": "Darwin", "windows": "Windows_NT"}[runtime.GOOS]
+	host, _ := os.Hostname()
+	v := map[string]string{
+		"Pipeline.Workspace": j.dir, "Agent.BuildDirectory": j.dir, "Agent.WorkFolder": j.machine.Work, "Agent.RootDirectory": j.machine.Work, "Agent.HomeDirectory": filepath.Dir(j.machine.Work),
+		"Build.SourcesDirectory": in("s"), "Build.Repository.LocalPath": in("s"), "System.DefaultWorkingDirectory": in("s"),
+		"Build.ArtifactStagingDirectory": in("a"), "Build.StagingDirectory": in("a"), "System.ArtifactsDirectory": in("a"),
+		"Build.BinariesDirectory": in("b"), "Common.TestResultsDirectory": in("TestResults"), "Agent.TempDirectory": j.temp,
+		"Agent.ToolsDirectory": j.machine.ToolCache, "Agent.Name": j.machine.AgentName, "Agent.Id": j.machine.AgentID, "Agent.MachineName": host,
+		"Agent.OS": system, "Agent.OSArchitecture": arch, "Agent.JobName": j.m.DisplayName, "Agent.Version": j.machine.Version,
+		"Agent.JobStatus": "Succeeded", "System.WorkFolder": j.machine.Work, "Agent.IsSelfHosted": "1",
+	}
+	if r, ok := j.m.Repositories["self"]; ok {
+		v["Build.Repository.Name"], v["Build.Repository.Uri"] = r.Name, r.URL
+	}
+	return v
+}
+
+// Variables of the agent's own process that are none of a step's business: its
+// configuration, and what its service manager told it.
+var (
+	ownPrefixes = []string{"PENSTOCK_", "VSTS_AGENT_INPUT_", "LISTEN_"}
+	ownNames    = []string{"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "SYSTEMD_EXEC_PID", "WATCHDOG_PID", "WATCHDOG_USEC"}
+)
+
+func passedOn(name string) bool {
+	return !slices.Contains(ownNames, name) && !slices.ContainsFunc(ownPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+// environ is an environment as it grows; names of Windows ignore case.
+type environ struct {
+	values map[string]string
+	names  map[string]string // folded name → name as set last
+}
+
+func (e *environ) set(name, value string) {
+	key := name
+	if runtime.GOOS == "windows" {
+		key = strings.ToUpper(name)
+	}
+	if old, ok := e.names[key]; ok {
+		delete(e.values, old)
+	}
+	e.names[key], e.values[name] = name, value
+}
+
+// environment is what a step's processes get, what comes later wins: the
+// agent's own environment, the step's env, then the variables that are not
+// secret. A variable therefore beats an entry of env with its name, as on the
+// service.
+func (j *job) environment(step map[string]string) []string {
+	env := &environ{values: map[string]string{}, names: map[string]string{}}
+	for _, pair := range os.Environ() {
+		if name, value, ok := strings.Cut(pair, "="); ok && passedOn(name) {
+			env.set(name, value)
+		}
+	}
+	for name, value := range step {
+		env.set(strings.TrimSpace(name), strings.TrimSpace(pipeline.ExpandMacros(value, j.lookupOrOS)))
+	}
+	j.mu.Lock()
+	names := make([]string, 0, len(j.vars))
+	for key := range j.vars {
+		names = append(names, key)
+	}
+	slices.Sort(names) // two variables may have one name here
+	for _, key := range names {
+		switch v := j.vars[key]; {
+		case v.Secret:
+		case j.keepCase[key]:
+			env.set(envReplacer.Replace(v.Name), v.Value)
+		default:
+			env.set(envName(v.Name), v.Value)
+		}
+	}
+	paths := strings.Join(j.paths, string(os.PathListSeparator))
+	j.mu.Unlock()
+	env.set("TF_BUILD", "True")
+	env.set(marker, j.mark)
+	if paths != "" {
+		if old := env.values["PATH"]; old != "" {
+			paths += string(os.PathListSeparator) + old
+		}
+		env.set("PATH", paths)
+	}
+	list := make([]string, 0, len(env.values))
+	for k, v := range env.values {
+		if k != "" && !strings.ContainsAny(k, "=\x00") && !strings.Contains(v, "\x00") {
+			list = append(list, k+"="+v)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// lookupOrOS is Lookup, and what the agent's own environment has.
+func (j *job) lookupOrOS(name string) (string, bool) {
+	if v, ok := j.Lookup(name); ok {
+		return v, true
+	}
+	if !passedOn(name) {
+		return "", false
+	}
+	return os.LookupEnv(name)
+}
+
+var envReplacer = strings.NewReplacer(".", "_", " ", "_")
+
+// envName is how a variable's name stands in the environment.
+func envName(name string) string { return strings.ToUpper(envReplacer.Replace(name)) }
