@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -63,7 +64,8 @@ func conformanceCase(t *testing.T, w *world, mu *sync.Mutex, path string) {
 		}
 	}
 	local := runLocally(t, folder)
-	if remote := w.runCase(t, mu, strings.TrimSuffix(filepath.Base(path), ".txtar"), folder); remote != local {
+	remote := w.runCase(t, mu, strings.TrimSuffix(filepath.Base(path), ".txtar"), folder)
+	if remote != local {
 		t.Errorf("on a server:\n%s\nwithout one:\n%s", remote, local)
 	}
 	if *update {
@@ -133,6 +135,9 @@ func (w *world) queueCase(t *testing.T, mu *sync.Mutex, name, folder string) str
 	return r.ID
 }
 
+// workFolder is what differs between two runs: where the agent works.
+var workFolder = regexp.MustCompile(`/[^ '"]*/work/1/[0-9]+`)
+
 // conformanceOutline orders events by place: jobs run beside each other.
 type conformanceOutline struct{ places map[string]*strings.Builder }
 
@@ -151,7 +156,7 @@ func (o *conformanceOutline) event(e run.Event) {
 	where = strings.TrimSuffix(where, "/")
 	switch {
 	case e.Type == "log":
-		fmt.Fprintf(o.places[place], "%s | %s\n", where, e.Line)
+		fmt.Fprintf(o.places[place], "%s | %s\n", where, workFolder.ReplaceAllString(e.Line, "WORK"))
 	case e.Issues != nil && e.Issues.Errors+e.Issues.Warnings > 0:
 		fmt.Fprintf(o.places[place], "%s: %s, %d errors, %d warnings\n", where, e.Result, e.Issues.Errors, e.Issues.Warnings)
 	default:
