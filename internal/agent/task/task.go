@@ -47,6 +47,8 @@ type Changes interface {
 	Issue(kind, text string)
 	// Mask hides what is secret.
 	Mask(text string) string
+	// Find returns the path of a program on the step's own PATH.
+	Find(program string) (string, error)
 }
 
 // Command is a program to run.
