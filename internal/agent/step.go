@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -264,6 +267,12 @@ func (s *step) context(t *task.Task) *task.Context {
 	}
 	major, _, _ := strings.Cut(s.spec.Version, ".")
 	cache := s.machine.CacheDir
+	if cache == "" {
+		cache = filepath.Join(s.machine.Work, "_caches")
+		if s.machine.ToolCache != "" {
+			cache = filepath.Join(filepath.Dir(s.machine.ToolCache), "caches")
+		}
+	}
 	return &task.Context{Host: s, Changes: s, Job: s.m, Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records,
 		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: s.result}
 }
@@ -318,6 +327,29 @@ func (s *step) PrependPath(dir string) {
 
 // Mask implements task.Changes.
 func (s *step) Mask(text string) string { return s.masker.Line(text) }
+
+// Find implements task.Changes. The step's PATH is not the agent's: earlier
+// steps may have put folders in front.
+func (s *step) Find(program string) (string, error) {
+	if strings.ContainsAny(program, `/\`) {
+		return exec.LookPath(program)
+	}
+	for _, pair := range s.environment(s.spec.Env) {
+		name, value, _ := strings.Cut(pair, "=")
+		if name != "PATH" && (runtime.GOOS != "windows" || !strings.EqualFold(name, "PATH")) {
+			continue
+		}
+		for _, dir := range filepath.SplitList(value) {
+			if !filepath.IsAbs(dir) {
+				continue // what lies where the step happens to be is not meant
+			}
+			if p, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+				return p, nil
+			}
+		}
+	}
+	return "", exec.ErrNotFound
+}
 
 // Service implements task.Host.
 func (s *step) Service() task.Services { return s.machine.Services }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -88,12 +89,13 @@ func (j *job) folders() map[string]string {
 	arch := map[string]string{"amd64": "X64", "arm64": "ARM64", "386": "X86", "arm": "ARM"}[runtime.GOARCH]
 	system := map[string]string{"linux": "Linux", "darwin": "Darwin", "windows": "Windows_NT"}[runtime.GOOS]
 	host, _ := os.Hostname()
+	tools := cmp.Or(os.Getenv("AGENT_TOOLSDIRECTORY"), j.machine.ToolCache, filepath.Join(j.machine.Work, "_tool"))
 	v := map[string]string{
 		"Pipeline.Workspace": j.dir, "Agent.BuildDirectory": j.dir, "Agent.WorkFolder": j.machine.Work, "Agent.RootDirectory": j.machine.Work, "Agent.HomeDirectory": filepath.Dir(j.machine.Work),
 		"Build.SourcesDirectory": in("s"), "Build.Repository.LocalPath": in("s"), "System.DefaultWorkingDirectory": in("s"),
 		"Build.ArtifactStagingDirectory": in("a"), "Build.StagingDirectory": in("a"), "System.ArtifactsDirectory": in("a"),
 		"Build.BinariesDirectory": in("b"), "Common.TestResultsDirectory": in("TestResults"), "Agent.TempDirectory": j.temp,
-		"Agent.ToolsDirectory": j.machine.ToolCache, "Agent.Name": j.machine.AgentName, "Agent.Id": j.machine.AgentID, "Agent.MachineName": host,
+		"Agent.ToolsDirectory": tools, "Agent.Name": j.machine.AgentName, "Agent.Id": j.machine.AgentID, "Agent.MachineName": host,
 		"Agent.OS": system, "Agent.OSArchitecture": arch, "Agent.JobName": j.m.DisplayName, "Agent.Version": j.machine.Version,
 		"Agent.JobStatus": "Succeeded", "System.WorkFolder": j.machine.Work, "Agent.IsSelfHosted": "1",
 	}

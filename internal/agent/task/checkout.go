@@ -36,7 +36,7 @@ func checkout(ctx context.Context, c *Context) error {
 		return fault.New(fault.Invalid, "repository-not-available", "checkout: repository %s is not available", alias).
 			Try("declare it under resources: repositories:, and make sure it is on this server")
 	}
-	git, err := find("git", "package git, version 2.39 or newer")
+	git, err := c.Program("git", "install git (package git), version 2.39 or newer")
 	if err != nil {
 		return err
 	}

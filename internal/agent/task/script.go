@@ -2,10 +2,9 @@ package task
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -14,15 +13,19 @@ import (
 func init() {
 	Register(&Task{Name: "CmdLine", Major: []string{"2"}, Run: cmdLine})
 	Register(&Task{Name: "Bash", Major: []string{"3"}, Run: bash, Defaults: map[string]string{"targettype": "filePath"}})
-	Register(&Task{Name: "PowerShell", Major: []string{"2"}, Run: powerShell, Defaults: map[string]string{"targettype": "filePath", "erroractionpreference": "stop"}})
+	Register(&Task{Name: "PowerShell", Major: []string{"2"}, Run: powerShell, Defaults: map[string]string{"targettype": "filePath", "erroractionpreference": "stop", "progresspreference": "silentlyContinue"}})
+	Register(&Task{Name: "PythonScript", Major: []string{"0"}, Run: pythonScript})
 	Register(&Task{Name: "ShellScript", Major: []string{"2"}, Run: shellScript})
 }
 
-func exitError(tool string, code int) error {
+// ExitError says that a program failed.
+func ExitError(tool string, code int) error {
 	return fault.New(fault.Invalid, "exit-code", "%s exited with code '%d'.", tool, code)
 }
 
-func runScript(ctx context.Context, c *Context, tool string, cmd Command) error {
+// RunScript runs a program in the working directory of the step's inputs, which
+// must exist; any exit code but 0 is an error.
+func RunScript(ctx context.Context, c *Context, tool string, cmd Command) error {
 	if cmd.Dir == "" {
 		cmd.Dir = c.Path(c.Input("workingDirectory"))
 	}
@@ -38,7 +41,7 @@ func runScript(ctx context.Context, c *Context, tool string, cmd Command) error 
 		return err
 	}
 	if code != 0 {
-		return exitError(tool, code)
+		return ExitError(tool, code)
 	}
 	return nil
 }
@@ -46,21 +49,38 @@ func runScript(ctx context.Context, c *Context, tool string, cmd Command) error 
 func cmdLine(ctx context.Context, c *Context) error {
 	// Not trimmed: a script's own white space is its own business.
 	script := c.Inputs["script"]
+	if strings.TrimSpace(script) == "" {
+		return fault.New(fault.Invalid, "input-missing", "Input required: script")
+	}
 	c.Print("Generating script.")
+	showScript(c, script)
+	if runtime.GOOS == "windows" {
+		file, err := c.TempFile("*.cmd", "@echo off\r\n"+strings.ReplaceAll(strings.ReplaceAll(script, "\r\n", "\n"), "\n", "\r\n"), 0o600)
+		if err != nil {
+			return err
+		}
+		shell := filepath.Join(os.Getenv("SystemRoot"), "System32", "cmd.exe")
+		c.Print(startOutput)
+		// The path is ours: it holds nothing that the shell reads.
+		return RunScript(ctx, c, "Cmd.exe", Command{Path: shell, Args: []string{"/D", "/E:ON", "/V:OFF", "/S", "/C", "CALL " + file}})
+	}
 	file, err := c.TempFile("*.sh", script, 0o600)
 	if err != nil {
 		return err
 	}
-	showScript(c, script)
-	c.Print("========================== Starting Command Output ===========================")
-	shell, err := find("bash", "bash (package bash) runs script: steps")
+	shell, err := c.Program("bash", "install bash (package bash)")
 	if err != nil {
-		if shell, err = find("sh", "a POSIX shell runs script: steps"); err != nil {
+		if shell, err = c.Program("sh", "install bash (package bash)"); err != nil {
 			return err
 		}
+		c.Print(startOutput)
+		return RunScript(ctx, c, "Sh", Command{Path: shell, Args: []string{file}})
 	}
-	return runScript(ctx, c, "Cmd.exe", Command{Path: shell, Args: []string{"--noprofile", "--norc", file}})
+	c.Print(startOutput)
+	return RunScript(ctx, c, "Bash", Command{Path: shell, Args: []string{"--noprofile", "--norc", file}})
 }
+
+const startOutput = "========================== Starting Command Output ==========================="
 
 // showScript prints a script of one line.
 func showScript(c *Context, text string) {
@@ -71,16 +91,18 @@ func showScript(c *Context, text string) {
 	}
 }
 
-func find(program, why string) (string, error) {
-	p, err := exec.LookPath(program)
+// Program finds a program on the PATH of the step.
+func (c *Context) Program(name, why string) (string, error) {
+	p, err := c.Find(name)
 	if err != nil {
-		return "", fault.New(fault.Invalid, "tool-missing", "Unable to locate executable file: '%s'", program).Try("install it on the agent's machine: %s", why)
+		return "", fault.New(fault.Invalid, "tool-missing", "Unable to locate executable file: '%s'", name).Want("%s on the PATH of the agent's machine, or put there by an earlier step", name).
+			Try("%s", why)
 	}
 	return p, nil
 }
 
 func bash(ctx context.Context, c *Context) error {
-	shell, err := find("bash", "package bash")
+	shell, err := c.Program("bash", "install bash (package bash)")
 	if err != nil {
 		return err
 	}
@@ -104,18 +126,18 @@ func bash(ctx context.Context, c *Context) error {
 			return fault.New(fault.Invalid, "no-file", "Invalid file path '%s'.", p)
 		}
 		args = append(args, "--noprofile", "--norc", p)
-		more, err := splitArgs(c.Input("arguments"))
+		more, err := SplitArgs(c.Input("arguments"))
 		if err != nil {
 			return err
 		}
 		args = append(args, more...)
 	}
-	c.Print("========================== Starting Command Output ===========================")
+	c.Print(startOutput)
 	cmd := Command{Path: shell, Args: args}
 	if c.Input("bashEnvValue") != "" {
 		cmd.Env = append(cmd.Env, "BASH_ENV="+c.Input("bashEnvValue"))
 	}
-	return runScript(ctx, c, "Bash", cmd)
+	return RunScript(ctx, c, "Bash", cmd)
 }
 
 func shellScript(ctx context.Context, c *Context) error {
@@ -123,11 +145,11 @@ func shellScript(ctx context.Context, c *Context) error {
 	if err != nil {
 		return err
 	}
-	args, err := splitArgs(c.Input("args"))
+	args, err := SplitArgs(c.Input("args"))
 	if err != nil {
 		return err
 	}
-	shell, err := find("bash", "package bash")
+	shell, err := c.Program("bash", "install bash (package bash)")
 	if err != nil {
 		return err
 	}
@@ -135,17 +157,38 @@ func shellScript(ctx context.Context, c *Context) error {
 	if dir == "" {
 		dir = filepath.Dir(c.Path(p))
 	}
-	return runScript(ctx, c, "Bash", Command{Path: shell, Args: append([]string{c.Path(p)}, args...), Dir: c.Path(dir)})
+	return RunScript(ctx, c, "Bash", Command{Path: shell, Args: append([]string{c.Path(p)}, args...), Dir: c.Path(dir)})
 }
 
+// findPowerShell finds pwsh; Windows has powershell.exe too, and takes it unless
+// pwsh is asked for.
+func findPowerShell(c *Context) (string, error) {
+	const install = "install PowerShell 7: https://learn.microsoft.com/powershell/scripting/install"
+	if runtime.GOOS != "windows" || c.Bool("pwsh") {
+		return c.Program("pwsh", install)
+	}
+	return c.Program("powershell", install)
+}
+
+// preferences of the task that become variables of the script.
+var preferences = []string{"errorActionPreference", "warningPreference", "informationPreference", "verbosePreference", "debugPreference", "progressPreference"}
+
 func powerShell(ctx context.Context, c *Context) error {
-	program := "pwsh"
-	shell, err := find(program, "PowerShell 7 (package powershell of Microsoft's repository)")
+	shell, err := findPowerShell(c)
 	if err != nil {
 		return err
 	}
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 	var lines []string
-	lines = append(lines, fmt.Sprintf("$ErrorActionPreference = '%s'", strings.ReplaceAll(c.Input("errorActionPreference"), "'", "''")))
+	for _, p := range preferences {
+		if v := c.Input(p); v != "" && !strings.EqualFold(v, "default") {
+			lines = append(lines, "$"+strings.ToUpper(p[:1])+p[1:]+" = "+quote(v))
+		}
+	}
+	call := "."
+	if c.Bool("runScriptInSeparateScope") {
+		call = "&"
+	}
 	if strings.EqualFold(c.Input("targetType"), "inline") {
 		lines = append(lines, c.Inputs["script"])
 	} else {
@@ -153,22 +196,69 @@ func powerShell(ctx context.Context, c *Context) error {
 		if err != nil {
 			return err
 		}
-		lines = append(lines, fmt.Sprintf(". '%s' %s", strings.ReplaceAll(c.Path(p), "'", "''"), c.Input("arguments")))
+		p = c.Path(p)
+		if info, err := os.Stat(p); err != nil || info.IsDir() || !strings.EqualFold(filepath.Ext(p), ".ps1") {
+			return fault.New(fault.Invalid, "no-file", "Invalid file path '%s'. A path to a .ps1 file is required.", p)
+		}
+		lines = append(lines, call+" "+quote(p)+" "+c.Input("arguments"))
 	}
 	if !c.Bool("ignoreLASTEXITCODE") {
 		lines = append(lines, "if (!(Test-Path -LiteralPath variable:\\LASTEXITCODE)) { } else { exit $LASTEXITCODE }")
 	}
-	file, err := c.TempFile("*.ps1", strings.Join(lines, "\n"), 0o600)
+	// The mark in front tells older versions that this is UTF-8.
+	file, err := c.TempFile("*.ps1", "\uFEFF"+strings.Join(lines, "\n"), 0o600)
 	if err != nil {
 		return err
 	}
-	c.Print("========================== Starting Command Output ===========================")
-	return runScript(ctx, c, "PowerShell", Command{Path: shell, Args: []string{"-NoLogo", "-NoProfile", "-NonInteractive", "-Command", ". '" + strings.ReplaceAll(file, "'", "''") + "'"}})
+	c.Print(startOutput)
+	return RunScript(ctx, c, "PowerShell", Command{Path: shell, Args: []string{"-NoLogo", "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-Command", call + " " + quote(file)}})
 }
 
-// splitArgs cuts a line of arguments at white space; double quotes hold a part
+func pythonScript(ctx context.Context, c *Context) error {
+	file := ""
+	if strings.EqualFold(c.Input("scriptSource"), "inline") {
+		if strings.TrimSpace(c.Inputs["script"]) == "" {
+			return fault.New(fault.Invalid, "input-missing", "Input required: script")
+		}
+		var err error
+		if file, err = c.TempFile("*.py", c.Inputs["script"], 0o600); err != nil {
+			return err
+		}
+	} else {
+		p, err := c.Need("scriptPath")
+		if err != nil {
+			return err
+		}
+		file = c.Path(p)
+		if info, err := os.Stat(file); err != nil || info.IsDir() {
+			return fault.New(fault.Invalid, "no-file", "Not found scriptPath: %s", file)
+		}
+	}
+	python, err := pythonProgram(c)
+	if err != nil {
+		return err
+	}
+	args, err := SplitArgs(c.Input("arguments"))
+	if err != nil {
+		return err
+	}
+	c.Print(startOutput)
+	return RunScript(ctx, c, "Python", Command{Path: python, Args: append([]string{file}, args...)})
+}
+
+func pythonProgram(c *Context) (string, error) {
+	if p := c.Input("pythonInterpreter"); p != "" {
+		return c.Program(p, "check the input pythonInterpreter")
+	}
+	if p, err := c.Find("python"); err == nil {
+		return p, nil
+	}
+	return c.Program("python3", "install Python (package python3), or use UsePythonVersion@0 before")
+}
+
+// SplitArgs cuts a line of arguments at white space; double quotes hold a part
 // together and a backslash keeps the quote after it.
-func splitArgs(line string) ([]string, error) {
+func SplitArgs(line string) ([]string, error) {
 	var args []string
 	var cur strings.Builder
 	quoted, started := false, false

@@ -47,6 +47,8 @@ type Changes interface {
 	Issue(kind, text string)
 	// Mask hides what is secret.
 	Mask(text string) string
+	// Find returns the path of a program on the step's own PATH.
+	Find(program string) (string, error)
 }
 
 // Command is a program to run.
@@ -109,6 +111,7 @@ type Func func(ctx context.Context, c *Context) error
 // Task is one built-in task.
 type Task struct {
 	Name     string
+	Also     []string // other names
 	Major    []string // versions it answers for
 	Before   Func     // before the first step of the job; nil: nothing
 	Run      Func
@@ -120,7 +123,11 @@ type Task struct {
 var registry = map[string]*Task{}
 
 // Register adds a built-in task. It is called by init functions.
-func Register(t *Task) { registry[strings.ToLower(t.Name)] = t }
+func Register(t *Task) {
+	for _, name := range append([]string{t.Name}, t.Also...) {
+		registry[strings.ToLower(name)] = t
+	}
+}
 
 // Find returns the task of a name, such as Bash or bash, of a GUID or of a
 // contribution id; nil if there is none.
@@ -178,8 +185,10 @@ func Near(name string) []string {
 // Names lists the built-in tasks.
 func Names() []string {
 	var names []string
-	for _, t := range registry {
-		names = append(names, t.Name)
+	for key, t := range registry {
+		if key == strings.ToLower(t.Name) {
+			names = append(names, t.Name)
+		}
 	}
 	sort.Strings(names)
 	return names

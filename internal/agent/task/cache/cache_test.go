@@ -1,0 +1,137 @@
+package cache
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock.dev/penstock/internal/agent/task/tasktest"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+func TestIsFiles(t *testing.T) {
+	for text, want := range map[string]bool{
+		"npm": false, "package*": false, "1.2.3": true, "go.sum": true, "**/package-lock.json, !node_modules/**": true, "a/b": true, "ends.": false, "$(Agent.OS)": true,
+	} {
+		if got := isFiles(text); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
+func TestSegments(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"a.lock": "1", "d/b.lock": "2", "skip/c.lock": "3"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := func(key string) string {
+		parts, _, err := segments(key, dir, "")
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		return strings.Join(parts, "|")
+	}
+	if got := sum(`npm | "1.2.3" | linux`); got != "npm|1.2.3|linux" {
+		t.Error(got)
+	}
+	all, some := sum("**/*.lock"), sum("**/*.lock, !skip/**")
+	if all == some || some != sum("a.lock,d/b.lock") || some == sum("a.lock") {
+		t.Error("the files do not make the key")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.lock"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if some == sum("a.lock,d/b.lock") {
+		t.Error("the content does not count")
+	}
+	for _, bad := range []string{"1.2.3", "missing.lock", "!a.lock", "a||b", ""} {
+		if _, _, err := segments(bad, dir, ""); err == nil {
+			t.Errorf("%q is a key", bad)
+		}
+	}
+	if parts, _, _ := segments("a", dir, "s"); len(parts) != 2 {
+		t.Error("the salt does not count")
+	}
+}
+
+func TestCache(t *testing.T) {
+	d := tasktest.New(t)
+	in := map[string]string{"key": "npm | lock.json", "restoreKeys": "npm", "path": "node_modules", "cacheHitVar": "HIT"}
+	try := func(lock, want string, result run.Result) {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(d.Dir, "node_modules")); err != nil {
+			t.Fatal(err)
+		}
+		d.Write(map[string]string{"lock.json": lock})
+		d.State = map[string]string{}
+		d.Result = run.Succeeded
+		if err := d.Run("Cache@2", in); err != nil {
+			t.Fatal(err)
+		}
+		if d.Vars["hit"] != want {
+			t.Errorf("lock %s: %s, want %s\n%s", lock, d.Vars["hit"], want, d.Log())
+		}
+		if got := d.Read("node_modules/from"); (got != "") != (want != "false") {
+			t.Errorf("lock %s: restored %q", lock, got)
+		}
+		d.Write(map[string]string{"node_modules/from": lock})
+		d.Result = result
+		if err := d.After("Cache@2", in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Vars["build.sourcebranch"] = "refs/heads/main"
+	try("1", "false", run.Failed)
+	try("1", "false", run.Succeeded)
+	try("1", "true", run.Succeeded)
+	try("2", "inexact", run.Succeeded)
+	try("2", "true", run.Succeeded)
+	d.Vars["build.sourcebranch"] = "refs/heads/feature"
+	try("1", "true", run.Succeeded) // of main
+	try("3", "inexact", run.Succeeded)
+	try("3", "true", run.Succeeded)
+	d.Vars["build.sourcebranch"] = "refs/heads/main"
+	try("3", "inexact", run.Failed) // not of the feature
+	d.State = map[string]string{}
+	if err := d.After("Cache@2", in); err != nil {
+		t.Errorf("a step that did not run saves: %v", err)
+	}
+	if err := d.Run("Cache@2", map[string]string{"key": "missing.json", "path": "x"}); err == nil {
+		t.Error("a key without files is accepted")
+	}
+}
+
+func TestUnusedEntriesGo(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	f := &Folder{Dir: t.TempDir(), Now: func() time.Time { return now }}
+	save := func(key string) {
+		if err := f.Save("s", []string{key}, func(w io.Writer) error { _, err := io.WriteString(w, key); return err }); err != nil {
+			t.Fatal(err)
+		}
+		e, err := f.Find("s", []string{key}, false)
+		if err != nil || e == nil {
+			t.Fatalf("%v %v", e, err)
+		}
+	}
+	save("old")
+	save("used")
+	now = now.Add(5 * 24 * time.Hour)
+	if e, _ := f.Find("s", []string{"used"}, false); e == nil {
+		t.Fatal("not found")
+	}
+	now = now.Add(3 * 24 * time.Hour)
+	save("new")
+	for key, want := range map[string]bool{"old": false, "used": true, "new": true} {
+		if e, _ := f.Find("s", []string{key}, false); (e != nil) != want {
+			t.Errorf("%s: %v", key, e)
+		}
+	}
+}

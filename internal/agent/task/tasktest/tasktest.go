@@ -1,0 +1,229 @@
+// Package tasktest runs tasks in tests, without a job around them.
+package tasktest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/testresult"
+)
+
+// Desk is a job for tasks; its folders are those of the test.
+type Desk struct {
+	t       *testing.T
+	Dir     string            // the default working directory
+	Vars    map[string]string // by lower-case name
+	Outputs map[string]string
+	Paths   []string
+	Issues  []string
+	Env     []string
+	State   map[string]string
+	Result  run.Result
+
+	mu        sync.Mutex
+	log       strings.Builder
+	Artifacts map[string][]byte // archives by name
+	Tests     []*testresult.TestRun
+}
+
+// New makes a desk.
+func New(t *testing.T) *Desk {
+	t.Helper()
+	root := t.TempDir()
+	d := &Desk{t: t, Dir: filepath.Join(root, "s"), Outputs: map[string]string{}, State: map[string]string{}, Artifacts: map[string][]byte{}, Result: run.Succeeded}
+	d.Vars = map[string]string{"system.defaultworkingdirectory": d.Dir, "build.sourcesdirectory": d.Dir, "pipeline.workspace": root, "agent.tempdirectory": filepath.Join(root, "_temp"),
+		"agent.toolsdirectory": filepath.Join(root, "_tool"), "build.artifactstagingdirectory": filepath.Join(root, "a"), "build.binariesdirectory": filepath.Join(root, "b"),
+		"system.artifactsdirectory": filepath.Join(root, "a"), "build.buildid": "7"}
+	for _, dir := range []string{"s", "_temp", "_tool", "a", "b"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+// Write makes files below the working directory.
+func (d *Desk) Write(files map[string]string) {
+	d.t.Helper()
+	for name, content := range files {
+		p := filepath.Join(d.Dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			d.t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(content), 0o644); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// Program puts a shell script on the PATH under a name.
+func (d *Desk) Program(name, script string) {
+	d.t.Helper()
+	dir := filepath.Join(d.Dir, "..", "bin")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		d.t.Fatal(err)
+	}
+	if len(d.Paths) == 0 || d.Paths[0] != dir {
+		d.Paths = append([]string{dir}, d.Paths...)
+	}
+}
+
+// Read returns a file below the working directory; "" if there is none.
+func (d *Desk) Read(name string) string {
+	data, _ := os.ReadFile(filepath.Join(d.Dir, filepath.FromSlash(name)))
+	return string(data)
+}
+
+// Files lists what lies below a folder, slash separated.
+func Files(dir string) string {
+	var list []string
+	_ = filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
+		if rel, rerr := filepath.Rel(dir, p); err == nil && rerr == nil && !e.IsDir() {
+			list = append(list, filepath.ToSlash(rel))
+		}
+		return nil
+	})
+	return strings.Join(list, " ")
+}
+
+// Log is all that was printed.
+func (d *Desk) Log() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.String()
+}
+
+// Run runs a task, as Name@1, and After runs its last part.
+func (d *Desk) Run(name string, inputs map[string]string) error { return d.part(name, inputs, false) }
+
+// After runs the part of a task after all steps.
+func (d *Desk) After(name string, inputs map[string]string) error { return d.part(name, inputs, true) }
+
+func (d *Desk) part(name string, inputs map[string]string, after bool) error {
+	d.t.Helper()
+	name, major, _ := strings.Cut(name, "@")
+	t := task.Find(name)
+	if t == nil {
+		d.t.Fatalf("no task %s", name)
+	}
+	c := &task.Context{Host: d, Changes: d, Job: &run.JobMessage{RunID: "7", JobID: "j"}, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
+		Records: d.records(), Temp: d.Vars["agent.tempdirectory"], CacheDir: filepath.Join(d.Dir, "..", "cache"), After: func(time.Duration) <-chan time.Time {
+			c := make(chan time.Time)
+			close(c)
+			return c
+		}}
+	if after {
+		return t.After(d.t.Context(), c)
+	}
+	return t.Run(d.t.Context(), c)
+}
+
+// Lookup implements task.Host.
+func (d *Desk) Lookup(name string) (string, bool) {
+	v, ok := d.Vars[strings.ToLower(name)]
+	return v, ok
+}
+
+// SetVariable implements task.Host.
+func (d *Desk) SetVariable(name, value string, _ bool) { d.Vars[strings.ToLower(name)] = value }
+
+// Print implements task.Host.
+func (d *Desk) Print(line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log.WriteString(line + "\n")
+}
+
+// Exec implements task.Host.
+func (d *Desk) Exec(ctx context.Context, c task.Command) (int, error) {
+	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
+	cmd.Dir, cmd.Stdin = c.Dir, c.Input
+	cmd.Env = append(append(os.Environ(), "PATH="+strings.Join(append(append([]string{}, d.Paths...), os.Getenv("PATH")), string(os.PathListSeparator))), append(d.Env, c.Env...)...)
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	if cmd.Stdout = &out; c.Output != nil {
+		cmd.Stdout = c.Output
+	}
+	err := cmd.Run()
+	d.Print(out.String())
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// Service implements task.Host.
+func (d *Desk) Service() task.Services { return nil }
+
+// Output implements task.Changes.
+func (d *Desk) Output(name, value string, _ bool) { d.Outputs[name] = value }
+
+// PrependPath implements task.Changes.
+func (d *Desk) PrependPath(dir string) { d.Paths = append([]string{dir}, d.Paths...) }
+
+// Issue implements task.Changes.
+func (d *Desk) Issue(kind, text string) { d.Issues = append(d.Issues, kind+": "+text) }
+
+// Mask implements task.Changes.
+func (d *Desk) Mask(text string) string { return text }
+
+// Find implements task.Changes.
+func (d *Desk) Find(program string) (string, error) {
+	for _, dir := range append(append([]string{}, d.Paths...), filepath.SplitList(os.Getenv("PATH"))...) {
+		if p, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+			return p, nil
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+func (d *Desk) records() task.Records { return &records{d} }
+
+type records struct{ d *Desk }
+
+func (r *records) Artifacts(context.Context, string) ([]task.Artifact, error) {
+	var list []task.Artifact
+	for name := range maps.Keys(r.d.Artifacts) {
+		list = append(list, task.Artifact{Name: name})
+	}
+	return list, nil
+}
+
+func (r *records) Publish(_ context.Context, _, name string, _ int, content io.ReadSeeker, _ int64) (string, error) {
+	if _, err := content.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	data, err := io.ReadAll(content)
+	r.d.Artifacts[name] = data
+	return "sha256:x", err
+}
+
+func (r *records) Open(_ context.Context, _, name string) (io.ReadCloser, error) {
+	data, ok := r.d.Artifacts[name]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "artifact-not-found", "no artifact %s", name)
+	}
+	return io.NopCloser(bytes.NewReader(data)), nil
+}
+
+func (r *records) Tests(_ context.Context, _ string, t *testresult.TestRun) error {
+	r.d.Tests = append(r.d.Tests, t)
+	return nil
+}
