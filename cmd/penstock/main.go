@@ -19,6 +19,7 @@ import (
 	"penstock.dev/penstock/internal/agent"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/telemetry"
+	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
 	"penstock.dev/penstock/internal/edge/cli"
 	"penstock.dev/penstock/internal/edge/demo"
 	"penstock.dev/penstock/internal/server"
@@ -174,5 +175,18 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 	}
 	return agent.Run(ctx, agent.Config{Server: strings.TrimSuffix(o.Server, "/"), Organization: cmp.Or(o.Organization, "default"), Name: cmp.Or(o.Name, host), Folder: data,
 		JoinToken: token, Jobs: o.Jobs, VMData: o.VMData, Supervise: o.Supervise, ToolCache: filepath.Join(data, "tools"), Version: version,
+		Tasks: tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS")), NodeFolder: p.env("PENSTOCK_NODE"),
 		Log: p.logger(server.Log{Level: "info", Format: "auto"})})
+}
+
+// tasks are the stores that an agent looks through: its own, and those of the
+// machine.
+func tasks(own, list string) tasklib.Library {
+	stores := tasklib.Library{{Dir: own}}
+	for _, dir := range filepath.SplitList(list) {
+		if full, err := filepath.Abs(dir); err == nil && dir != "" {
+			stores = append(stores, tasklib.Store{Dir: full})
+		}
+	}
+	return stores
 }

@@ -62,11 +62,13 @@ func (s *step) command(line string) bool {
 	switch c.name {
 	case "task.setvariable":
 		s.setFromCommand(c)
+	case "task.settaskvariable":
+		s.setPrivate(c)
 	case "task.setsecret":
 		if s.masker.Add(c.data) > 0 {
 			s.warn("a secret of fewer than " + strconv.Itoa(mask.MinLength) + " characters is not masked")
 		}
-	case "task.logissue":
+	case "task.logissue", "task.issue":
 		s.logIssue(c)
 	case "task.complete":
 		s.complete(c)
@@ -114,8 +116,11 @@ func (s *step) setFromCommand(c loggingCommand) {
 	if secret && s.masker.Add(c.data) > 0 {
 		s.warn("secret variable " + name + " has fewer than " + strconv.Itoa(mask.MinLength) + " characters and is not masked")
 	}
-	if c.is("isoutput") {
+	if c.is("isoutput") || s.declares(name) {
 		if s.spec.Name == "" {
+			if s.declares(name) {
+				return // nobody can read it, and nobody asked for it
+			}
 			s.warn("output variable " + name + " needs a step with a name")
 			return
 		}

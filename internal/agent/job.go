@@ -38,6 +38,10 @@ type Machine struct {
 	Services  task.Services // nil where the agent serves no VM
 	Client    *rest.Client
 	Version   string
+	Tasks     Library // nil where only built-in tasks are known
+	// NodeFolder holds a Node, or several, for tasks that come as packages; ""
+	// leaves the tool cache and PATH.
+	NodeFolder string
 }
 
 // job is one job while it runs.
@@ -71,9 +75,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	defer func() { _ = os.RemoveAll(j.temp) }()
 	limit, stop := j.limit(traceCtx)
 	defer stop()
-	for i, step := range m.Steps {
-		j.runStep(limit, i+1, step)
-	}
+	j.runSteps(limit)
 	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Number: j.number}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
@@ -216,9 +218,9 @@ func (j *job) condition(ctx context.Context, step pipeline.Step) (bool, error) {
 }
 
 // runStep runs one step, whatever happened before, if its condition says so.
-func (j *job) runStep(ctx context.Context, order int, spec pipeline.Step) {
-	s := &step{job: j, order: order, spec: spec}
-	s.report.Order, s.report.DisplayName = order, j.title(spec)
+func (j *job) runStep(ctx context.Context, s *step) {
+	spec := s.spec
+	s.report.DisplayName = j.title(spec)
 	ok, err := j.condition(ctx, spec)
 	if err != nil {
 		s.begin()

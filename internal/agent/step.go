@@ -19,10 +19,13 @@ type step struct {
 	*job
 	order int
 	spec  pipeline.Step
+	// packaged is the task of a step that no built-in task answers for.
+	packaged *packaged
 
 	mu       sync.Mutex
 	report   run.StepReport
 	declared run.Result // by task.complete
+	private  map[string]run.Variable
 }
 
 func (s *step) begin() {
@@ -123,24 +126,29 @@ func (s *step) issue(kind, text string) {
 
 // call finds the task and runs it.
 func (s *step) call(ctx context.Context) error {
+	t, err := s.task()
+	if err != nil {
+		return err
+	}
+	return t.Run(ctx, s.context(t))
+}
+
+func (s *step) task() (*task.Task, error) {
+	if t, err := s.fromPackage(); t != nil || err != nil {
+		return t, err
+	}
 	t := task.Find(s.spec.Task)
 	if t == nil {
-		e := fault.New(fault.NotFound, "task-not-found", "there is no task %s@%s", s.spec.Task, s.spec.Version)
-		if near := task.Near(s.spec.Task); len(near) > 0 {
-			return e.Try("did you mean %s?", strings.Join(near, " or "))
-		}
-		return e.Try("this agent has: %s", strings.Join(task.Names(), ", "))
+		return nil, s.noTask()
 	}
-	major, _, _ := strings.Cut(s.spec.Version, ".")
-	known := false
-	for _, m := range t.Major {
-		known = known || m == major
+	if !t.Has(s.spec.Version) {
+		return nil, fault.New(fault.NotFound, "task-version", "task %s has no version %s", t.Name, s.spec.Version).Want("%s@%s", t.Name, strings.Join(t.Major, " or @"))
 	}
-	if !known {
-		return fault.New(fault.NotFound, "task-version", "task %s has no version %s", t.Name, s.spec.Version).Want("%s@%s", t.Name, strings.Join(t.Major, " or @"))
-	}
-	c := &task.Context{Host: s, Job: s.m, Inputs: s.inputs(t), Client: s.machine.Client, Temp: s.temp}
-	return t.Run(ctx, c)
+	return t, nil
+}
+
+func (s *step) context(t *task.Task) *task.Context {
+	return &task.Context{Host: s, Job: s.m, Inputs: s.inputs(t), Client: s.machine.Client, Temp: s.temp}
 }
 
 // inputs are the step's, under the task's own names in lower case, with

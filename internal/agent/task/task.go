@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -85,6 +86,8 @@ type Task struct {
 	Name     string
 	Major    []string // versions it answers for
 	Run      Func
+	Before   Func // before the first step of the job; nil = nothing
+	After    Func // after the last one, whatever happened; nil = nothing
 	Defaults map[string]string
 	Aliases  map[string]string // other name of an input → name
 }
@@ -95,6 +98,12 @@ func register(t *Task) { registry[strings.ToLower(t.Name)] = t }
 
 // Find returns the task of a name, such as Bash or bash; nil if there is none.
 func Find(name string) *Task { return registry[strings.ToLower(name)] }
+
+// Has reports whether the task answers for a version such as 2 or 2.1.0.
+func (t *Task) Has(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	return slices.Contains(t.Major, major)
+}
 
 // Near lists built-in tasks whose names look like the one that was not found.
 func Near(name string) []string {
