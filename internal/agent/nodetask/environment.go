@@ -53,16 +53,9 @@ func (c *Call) environment(values tasklib.Values) ([]string, error) {
 		env["SECUREFILE_NAME_"+strings.ToLower(f.ID)] = f.Name
 		env["SECUREFILE_TICKET_"+strings.ToLower(f.ID)] = f.Ticket
 	}
-	var public, secret []string
 	for _, v := range c.TaskVariables {
 		env["VSTS_TASKVARIABLE_"+key(v.Name)] = v.Value
-		if v.Secret {
-			secret = append(secret, v.Name)
-		} else {
-			public = append(public, v.Name)
-		}
 	}
-	env["VSTS_PUBLIC_TASK_VARIABLES"], env["VSTS_SECRET_TASK_VARIABLES"] = names(public), names(secret)
 	env["TF_BUILD"] = "True"
 	list := make([]string, 0, len(env))
 	for k, v := range env {
@@ -105,9 +98,6 @@ func (c *Call) addVariables(env map[string]string) {
 }
 
 func names(list []string) string {
-	if list == nil {
-		list = []string{}
-	}
 	data, _ := json.Marshal(list) // texts always can
 	return string(data)
 }

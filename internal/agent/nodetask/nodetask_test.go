@@ -109,7 +109,7 @@ func TestEnvironment(t *testing.T) {
 		"INPUT_CLOUD": id + ", gone", "INPUT_FILE": connection, "INPUT_PERSON": "(not there)",
 		"MY_VAR_NAME": "v", "SECRET_KEY_ONE": "s3cret", "KEY_ONE": "(not there)", "PATH": "(not there)", "agent.jobstatus": "Succeeded", "AGENT_JOBSTATUS": "Succeeded",
 		"AGENT_VERSION": AgentVersion, "TF_BUILD": "True", "TASK_DISPLAYNAME": "Show", "SYSTEM_TASKINSTANCENAME": "show", "SYSTEM_TASKINSTANCEID": connection,
-		"VSTS_SECRET_VARIABLES": `["key.one"]`, "VSTS_TASKVARIABLE_KEPT": "k", "VSTS_TASKVARIABLE_HIDDEN": "h", "VSTS_SECRET_TASK_VARIABLES": `["hidden"]`, "VSTS_PUBLIC_TASK_VARIABLES": `["kept"]`,
+		"VSTS_SECRET_VARIABLES": `["key.one"]`, "VSTS_TASKVARIABLE_KEPT": "k", "VSTS_TASKVARIABLE_HIDDEN": "h",
 		"ENDPOINT_URL_SYSTEMVSSCONNECTION": "http://server/default/", "ENDPOINT_AUTH_SCHEME_SYSTEMVSSCONNECTION": "OAuth", "ENDPOINT_AUTH_PARAMETER_SYSTEMVSSCONNECTION_ACCESSTOKEN": "job-token",
 		"ENDPOINT_AUTH_SYSTEMVSSCONNECTION": `{"parameters":{"AccessToken":"job-token"},"scheme":"OAuth"}`, "ENDPOINT_DATA_SYSTEMVSSCONNECTION": "(not there)",
 		"ENDPOINT_URL_" + id: "https://cloud", "ENDPOINT_AUTH_PARAMETER_" + id + "_SERVICEPRINCIPALKEY": "k3y", "ENDPOINT_DATA_" + id: `{"Subscription.Id":"s"}`, "ENDPOINT_DATA_" + id + "_SUBSCRIPTION_ID": "s",

@@ -18,7 +18,7 @@ func (d *Definition) Example() string {
 		if !d.Visible(in.Name, values) {
 			continue
 		}
-		line := fmt.Sprintf("    %s: %s # %s", in.spoken(), scalar(in.Default), in.kind())
+		line := fmt.Sprintf("    %s: %s # %s", oneLine(in.spoken()), scalar(in.Default), in.kind())
 		if in.Required {
 			needed = append(needed, line+", required")
 		} else {
