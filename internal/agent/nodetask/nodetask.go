@@ -23,6 +23,8 @@ import (
 // run on agents that are too old, and know nothing of our versions.
 const AgentVersion = "4.248.0"
 
+var keeps, _ = tasklib.ParseVersion(AgentVersion)
+
 // Host is what a task needs of the step that calls it; task.Host has it.
 type Host interface {
 	Lookup(name string) (string, bool)
@@ -93,6 +95,9 @@ func (c *Call) header() {
 		c.Host.Print(fmt.Sprintf("%-13s: %s", line[0], flat(line[1])))
 	}
 	c.Host.Print(frame)
+	if least, ok := tasklib.ParseVersion(d.MinimumAgentVersion); ok && least.Compare(keeps) > 0 {
+		c.warn(fmt.Sprintf("task %s asks for version %s of the service's agent; what is newer than %s may be missing here", c.Task.Ref(), least, AgentVersion))
+	}
 	if d.Deprecated {
 		text := "task " + c.Task.Ref() + " is deprecated"
 		if d.DeprecationMessage != "" {

@@ -303,3 +303,14 @@ func TestDeprecated(t *testing.T) {
 		t.Errorf("%v %q", err, h.lines)
 	}
 }
+
+func TestMinimumAgentVersion(t *testing.T) {
+	for version, warns := range map[string]bool{"2.144.0": false, AgentVersion: false, "5.0.0": true, "soon": false, "": false} {
+		c, _ := newCall(t, strings.Replace(sample, `"inputs"`, `"minimumAgentVersion":"`+version+`","inputs"`, 1), 20)
+		warned := ""
+		c.Warn = func(text string) { warned += text }
+		if err := c.Run(context.Background()); err != nil || (warned != "") != warns {
+			t.Errorf("%q: %v %q", version, err, warned)
+		}
+	}
+}
