@@ -176,7 +176,7 @@ func (c *cli) taskStore(folder string) tasklib.Store {
 	if list := filepath.SplitList(c.Env("PENSTOCK_TASKS")); len(list) > 0 {
 		return tasklib.Store{Dir: c.path(list[0])}
 	}
-	return tasklib.Store{Dir: filepath.Join(c.home("XDG_DATA_HOME", ".local/share"), "tasks")}
+	return tasklib.Store{Dir: filepath.Join(c.dataFolder(), "tasks")}
 }
 
 // taskCommand keeps tasks that are not built in, for the agents of this machine.
