@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"penstock.dev/penstock/internal/agent/nodetask"
@@ -29,11 +30,14 @@ type packaged struct {
 	err   error
 }
 
-// usePackage looks for a package where no built-in task answers for the step.
-// It is asked once, when the job begins: what the store holds may change.
+// usePackage looks for a package where no built-in task answers for the step,
+// and where the step names one version exactly: a built-in task stands for all
+// of a major version. It is asked once, when the job begins: what the store
+// holds may change.
 func (s *step) usePackage(ctx context.Context) {
-	builtIn := task.Find(s.spec.Task)
-	if builtIn != nil && builtIn.Has(s.spec.Version) || s.machine.Tasks == nil || s.spec.Disabled {
+	t := task.Find(s.spec.Task)
+	builtIn := t != nil && t.Has(s.spec.Version)
+	if _, exact := tasklib.ParseVersion(s.spec.Version); builtIn && !exact || s.machine.Tasks == nil || s.spec.Disabled {
 		return
 	}
 	found, err := s.machine.Tasks.Find(ctx, s.spec.Task, s.spec.Version)
@@ -43,7 +47,7 @@ func (s *step) usePackage(ctx context.Context) {
 		if s.spec.DisplayName == "" {
 			s.spec.DisplayName = found.Definition.InstanceName(s.spec.Inputs)
 		}
-	case fault.CodeOf(err) != "task-not-found":
+	case !builtIn && fault.CodeOf(err) != "task-not-found":
 		s.packaged = &packaged{err: err} // it is there, and yet cannot be used
 	}
 }
@@ -78,7 +82,7 @@ func (s *step) packagePart(part tasklib.Part) task.Func {
 		c := &nodetask.Call{Host: s, Task: s.packaged.found, Part: part, Inputs: s.spec.Inputs, Variables: s.snapshot(), TaskVariables: s.ownVariables(),
 			Endpoints:   []nodetask.Endpoint{nodetask.System(url, s.m.AccessToken)},
 			Programs:    nodetask.Programs{Folder: s.machine.NodeFolder, ToolCache: s.machine.ToolCache, Path: os.Getenv("PATH")},
-			DisplayName: s.report.DisplayName, InstanceID: id.From("step", s.m.JobID, s.spec.Name, s.spec.DisplayName), InstanceName: s.spec.Name, Warn: s.warn}
+			DisplayName: s.report.DisplayName, InstanceID: id.From("step", s.m.JobID, strconv.Itoa(s.order)), InstanceName: s.spec.Name, Warn: s.warn}
 		return c.Run(ctx)
 	}
 }

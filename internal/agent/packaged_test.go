@@ -110,6 +110,18 @@ func TestTaskThatIsNowhere(t *testing.T) {
 	}
 }
 
+// A built-in task answers for a major version; the package, where a step names
+// its version exactly.
+func TestPackageOfABuiltInTask(t *testing.T) {
+	machine := Machine{Tasks: shelf(t, map[string]string{"task.json": strings.Replace(definitionOf("Bash", "1", ""), `"Major":1`, `"Major":3`, 1), "main.js": "//> say the package"}), NodeFolder: nodetest.Install(t, 20)}
+	exact, other := bash("echo built in"), bash("echo built in")
+	exact.Version, other.Version = "3.0.0", "3.0.1"
+	_, m := runPackages(t, context.Background(), machine, bash("echo built in"), exact, other)
+	needs(t, m.logs[1], " built in\n")
+	needs(t, m.logs[2], " the package\n")
+	needs(t, m.logs[3], " built in\n")
+}
+
 // A task that speaks the contract with nothing but Node.
 func TestContractOnNode(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
