@@ -20,6 +20,7 @@ import (
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/telemetry"
 	"penstock.dev/penstock/internal/domain/environment"
+	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
 	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/edge/cli"
 	"penstock.dev/penstock/internal/edge/demo"
@@ -176,6 +177,7 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 	}
 	return agent.Run(ctx, agent.Config{Server: strings.TrimSuffix(o.Server, "/"), Organization: cmp.Or(o.Organization, "default"), Name: cmp.Or(o.Name, host), Folder: data,
 		JoinToken: token, Jobs: o.Jobs, VMData: o.VMData, Supervise: o.Supervise, ToolCache: filepath.Join(data, "tools"), Version: version,
+		Tasks: tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS")), NodeFolder: p.env("PENSTOCK_NODE"),
 		Log: p.logger(server.Log{Level: "info", Format: "auto"})})
 }
 
@@ -201,4 +203,16 @@ func (p *process) runLocal(ctx context.Context, r cli.LocalRun) (cli.LocalEnd, e
 		return cli.LocalEnd{}, err
 	}
 	return cli.LocalEnd{Number: res.Number, Result: res.Result, Took: res.Ended.Sub(res.Started)}, nil
+}
+
+// tasks are the stores that an agent looks through: its own, and those of the
+// machine.
+func tasks(own, list string) tasklib.Library {
+	stores := tasklib.Library{{Dir: own}}
+	for _, dir := range filepath.SplitList(list) {
+		if full, err := filepath.Abs(dir); err == nil && dir != "" {
+			stores = append(stores, tasklib.Store{Dir: full})
+		}
+	}
+	return stores
 }

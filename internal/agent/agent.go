@@ -22,6 +22,7 @@ import (
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -36,6 +37,8 @@ type Config struct {
 	VMData       string // folder of the VM it serves; "" = it serves none
 	Supervise    bool   // run the VM's services itself also where systemd runs
 	ToolCache    string
+	Tasks        Library // beside the built-in ones; nil = the store in Folder
+	NodeFolder   string  // of a Node, or several, for tasks that come as packages
 	Version      string
 	Log          *slog.Logger
 }
@@ -91,6 +94,9 @@ type running struct {
 func Run(ctx context.Context, cfg Config) error {
 	if cfg.Jobs < 1 {
 		cfg.Jobs = 1
+	}
+	if cfg.Tasks == nil {
+		cfg.Tasks = tasklib.Library{{Dir: filepath.Join(cfg.Folder, "tasks")}}
 	}
 	if err := os.MkdirAll(cfg.Folder, 0o700); err != nil {
 		return fault.Wrap(err, fault.Invalid, "data-not-writable", "cannot write in the agent's folder").At("%s", cfg.Folder)
@@ -281,7 +287,7 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 		a.keepLease(renewed, m, r)
 	}()
 	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(slot+1)),
-		ToolCache: a.cfg.ToolCache, Version: a.cfg.Version,
+		ToolCache: a.cfg.ToolCache, Version: a.cfg.Version, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder,
 		Client: &rest.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
 	if a.services != nil {
 		machine.Services = a.services

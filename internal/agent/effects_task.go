@@ -47,7 +47,8 @@ func (s *step) setFromCommand(c command.Command) error {
 		return nil
 	}
 	a := assignment{Variable: run.Variable{Name: name, Value: c.Data, Secret: secret, ReadOnly: c.Is("isreadonly")}, preserveCase: c.Is("preservecase")}
-	if c.Is("isoutput") {
+	isOutput := c.Is("isoutput") || s.spec.Name != "" && s.declares(name)
+	if isOutput {
 		if s.spec.Name == "" {
 			s.Issue("warning", "output variable "+name+" cannot be read by anybody: the step has no name")
 			return nil
@@ -59,7 +60,7 @@ func (s *step) setFromCommand(c command.Command) error {
 	if warning != "" {
 		s.Issue("warning", warning)
 	}
-	if err != nil || !c.Is("isoutput") {
+	if err != nil || !isOutput {
 		return err
 	}
 	if secret || already.Secret {

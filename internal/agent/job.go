@@ -41,6 +41,10 @@ type Machine struct {
 	// After is time.After where it is nil; waits between attempts, and before a
 	// program is ended by force, go through it.
 	After func(time.Duration) <-chan time.Time
+	Tasks Library // nil where only built-in tasks are known
+	// NodeFolder holds a Node, or several, for tasks that come as packages; ""
+	// leaves the tool cache and PATH.
+	NodeFolder string
 }
 
 // job is one job while it runs.
@@ -104,7 +108,8 @@ func (j *job) runSteps(ctx context.Context) {
 	steps := make([]*step, len(j.m.Steps))
 	for i, spec := range j.m.Steps {
 		s := &step{job: j, order: i + 1, spec: spec, jobCtx: ctx, private: map[string]run.Variable{}}
-		s.report.Order = i + 1
+		s.usePackage(ctx)
+		s.report.Order, s.report.DisplayName = s.order, j.title(s.spec)
 		steps[i] = s
 	}
 	for _, s := range steps {

@@ -25,7 +25,7 @@ func (j *job) runBefore(ctx context.Context, s *step) {
 // them; the task looks itself whether its step ran.
 func (j *job) runAfter(ctx context.Context, s *step) {
 	t, err := s.task()
-	if err != nil || t.After == nil || !s.ran {
+	if err != nil || t.After == nil || s.spec.Disabled || !s.ran && s.packaged == nil {
 		return
 	}
 	s.Print("##[section]Post-job: " + j.title(s.spec))

@@ -26,6 +26,8 @@ type step struct {
 	ctx    context.Context // of the attempt that runs
 	state  map[string]string
 	ran    bool
+	// packaged is the task of a step that no built-in task answers for.
+	packaged *packaged
 
 	mu       sync.Mutex
 	report   run.StepReport
@@ -244,21 +246,17 @@ func (s *step) call(ctx context.Context) error {
 }
 
 func (s *step) task() (*task.Task, error) {
+	if t, err := s.fromPackage(); t != nil || err != nil {
+		return t, err
+	}
 	t := task.Find(s.spec.Task)
 	if t == nil {
-		e := fault.New(fault.NotFound, "task-not-found", "there is no task %s@%s", s.spec.Task, s.spec.Version)
-		if near := task.Near(s.spec.Task); len(near) > 0 {
-			return nil, e.Try("did you mean %s? This agent has: %s", strings.Join(near, " or "), strings.Join(task.Names(), ", "))
-		}
-		return nil, e.Try("this agent has: %s", strings.Join(task.Names(), ", "))
+		return nil, s.noTask()
 	}
-	major, _, _ := strings.Cut(s.spec.Version, ".")
-	for _, m := range t.Major {
-		if m == major {
-			return t, nil
-		}
+	if !t.Has(s.spec.Version) {
+		return nil, fault.New(fault.NotFound, "task-version", "task %s has no version %s", t.Name, s.spec.Version).Want("%s@%s", t.Name, strings.Join(t.Major, " or @"))
 	}
-	return nil, fault.New(fault.NotFound, "task-version", "task %s has no version %s", t.Name, s.spec.Version).Want("%s@%s", t.Name, strings.Join(t.Major, " or @"))
+	return t, nil
 }
 
 func (s *step) context(t *task.Task) *task.Context {

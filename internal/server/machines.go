@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -206,5 +207,7 @@ func (s *Server) startAgent(ctx context.Context) error {
 	if s.cfg.Trace.File != "" {
 		env = append(env, "PENSTOCK_TRACE_FILE="+s.cfg.Trace.File)
 	}
+	// It runs on this machine, so that it finds the tasks and programs of it.
+	env = append(env, "PENSTOCK_TASKS="+cmp.Or(os.Getenv("PENSTOCK_TASKS"), filepath.Join(s.cfg.Data, "tasks")), "PENSTOCK_NODE="+os.Getenv("PENSTOCK_NODE"))
 	return detached.Start(detached.Spec{Folder: folder, Args: args, Env: env})
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -167,6 +168,12 @@ func (t *Task) Resolve(version string, given map[string]string, lookup func(stri
 		own[key] = own[key] || !isAlias
 	}
 	return in
+}
+
+// Has reports whether the task answers for a version such as 2 or 2.1.0.
+func (t *Task) Has(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	return slices.Contains(t.Major, major)
 }
 
 // Near lists built-in tasks whose names look like the one that was not found.

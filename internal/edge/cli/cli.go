@@ -163,7 +163,7 @@ func (c *cli) root() *cobra.Command {
 		{ID: groupCode, Title: "Projects and code:"}, {ID: groupRuns, Title: "Pipelines and runs:"}, {ID: groupApps, Title: "Applications and machines:"}} {
 		root.AddGroup(&g)
 	}
-	c.add(root, groupLocal, c.validateCommand(), c.expandCommand(), c.evalCommand(), c.schemaCommand(), c.languageServerCommand(), c.webdeployCommand(), c.explainCommand())
+	c.add(root, groupLocal, c.validateCommand(), c.expandCommand(), c.evalCommand(), c.schemaCommand(), c.languageServerCommand(), c.webdeployCommand(), c.taskCommand(), c.explainCommand())
 	c.add(root, groupRoles, c.upCommand(), c.demoCommand(), c.downCommand(), c.agentCommand(), c.versionCommand())
 	c.add(root, groupAccess, c.loginCommand(), c.logoutCommand(), c.contextCommand(), c.tokenCommand(), c.userCommand(), c.groupCommand(),
 		c.permissionCommand(), c.auditCommand(), c.credentialCommand())

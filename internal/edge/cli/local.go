@@ -17,6 +17,7 @@ import (
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/artifact/webdeploy"
 	"penstock.dev/penstock/internal/domain/pipeline/editor"
+	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
 )
 
 func (c *cli) webdeployCommand() *cobra.Command {
@@ -166,3 +167,119 @@ func glossaryWord(word string) string {
 	}
 	return ""
 }
+
+// taskStore is the store that a command works on.
+func (c *cli) taskStore(folder string) tasklib.Store {
+	if folder != "" {
+		return tasklib.Store{Dir: c.path(folder)}
+	}
+	if list := filepath.SplitList(c.Env("PENSTOCK_TASKS")); len(list) > 0 {
+		return tasklib.Store{Dir: c.path(list[0])}
+	}
+	return tasklib.Store{Dir: filepath.Join(c.dataFolder(), "tasks")}
+}
+
+// taskCommand keeps tasks that are not built in, for the agents of this machine.
+func (c *cli) taskCommand() *cobra.Command {
+	var folder string
+	cmd := noun("task", "Tasks that come as packages, kept on this machine.", "penstock task add ./Tasks/ReplaceTokensV1\npenstock task show ReplaceTokens@1",
+		c.taskAdd(&folder),
+		command("list", "Lists the tasks of the store.", "penstock task list\npenstock task list -o json", noArgs, func(context.Context, []string) error {
+			return c.taskTable(c.taskStore(folder).Entries())
+		}),
+		command("show NAME[@VERSION]", "Shows the inputs and outputs of a task, and a step that calls it.", "penstock task show ReplaceTokens\npenstock task show ReplaceTokens@1 -o json", exactly("NAME"),
+			func(ctx context.Context, args []string) error {
+				name, version := tasklib.SplitRef(args[0])
+				task, err := tasklib.Library{c.taskStore(folder)}.Find(ctx, name, version)
+				if err != nil {
+					return err
+				}
+				return printOne(c, local(task), task.Ref(), func() string { return taskText(task) })
+			}),
+		command("remove NAME[@VERSION]", "Removes a version of a task, or all of them.", "penstock task remove ReplaceTokens@1.0.0 --yes", exactly("NAME"),
+			func(_ context.Context, args []string) error {
+				if err := c.sure("This removes the task "+args[0], args[0]); err != nil {
+					return err
+				}
+				name, version := tasklib.SplitRef(args[0])
+				return c.taskTable(c.taskStore(folder).Remove(name, version))
+			}))
+	cmd.PersistentFlags().StringVar(&folder, "store", "", "`folder` of the tasks (default: PENSTOCK_TASKS, or tasks in the folder of the data)")
+	return cmd
+}
+
+func (c *cli) taskAdd(folder *string) *cobra.Command {
+	var force bool
+	cmd := command("add PACKAGE", "Adds the tasks of a folder, of a .zip or of an extension (.vsix).", "penstock task add ./Tasks/ReplaceTokensV1\npenstock task add acme.pack-1.0.0.vsix --force", exactly("PACKAGE"),
+		func(_ context.Context, args []string) error {
+			return c.taskTable(c.taskStore(*folder).Add(c.path(args[0]), tasklib.AddOptions{Replace: force, Now: c.Now()}))
+		})
+	cmd.Flags().BoolVar(&force, "force", false, "replace a version that is there already")
+	return cmd
+}
+
+func (c *cli) taskTable(list []tasklib.Entry, err error) error {
+	if err != nil {
+		return err
+	}
+	docs := make([]doc[tasklib.Entry], 0, len(list))
+	for _, e := range list {
+		docs = append(docs, local(e))
+	}
+	return printList(c, docs, table[tasklib.Entry]{id: tasklib.Entry.Ref, empty: "penstock task add PATH, ZIP or VSIX", columns: []column[tasklib.Entry]{
+		{head: "TASK", text: func(e tasklib.Entry) string { return e.Name }},
+		{head: "VERSION", text: func(e tasklib.Entry) string { return e.Version.String() }},
+		{head: "FROM", text: func(e tasklib.Entry) string { return e.Contribution }},
+		{head: "ADDED", text: func(e tasklib.Entry) string { return c.age(e.Added) }},
+		{head: "ID", text: func(e tasklib.Entry) string { return e.ID }, wide: true},
+		{head: "FOLDER", text: func(e tasklib.Entry) string { return e.Dir }, wide: true},
+	}})
+}
+
+// taskText is what a task wants and gives, for people.
+func taskText(t *tasklib.Task) string {
+	d := t.Definition
+	kinds := func(list []tasklib.Handler) string {
+		var names []string
+		for _, h := range list {
+			names = append(names, h.Kind)
+		}
+		return strings.Join(names, ", ")
+	}
+	text := pairs("task", t.Ref(), "id", t.ID, "from", t.Contribution, "title", d.Title(), "about", oneLine(d.Description), "author", d.Author,
+		"runs on", kinds(d.Main), "before the job", kinds(d.PreJob), "after the job", kinds(d.PostJob), "deprecated", map[bool]string{true: cmp.Or(oneLine(d.DeprecationMessage), "yes")}[d.Deprecated])
+	if len(d.Inputs) > 0 {
+		rows := [][]string{{"INPUT", "TYPE", "DEFAULT", "NEEDED", "VALUES"}}
+		for _, in := range d.Inputs {
+			var values []string
+			for _, o := range in.Options {
+				values = append(values, o.Value)
+			}
+			needed := map[bool]string{true: "yes"}[in.Required]
+			if in.VisibleRule != "" {
+				needed = strings.TrimSpace(needed + " if " + in.VisibleRule)
+			}
+			rows = append(rows, cells(strings.Join(append([]string{in.Name}, in.Aliases...), ", "), in.Type, in.Default, needed, strings.Join(values, ", ")))
+		}
+		text += "\n" + align(rows)
+	}
+	if len(d.OutputVariables) > 0 {
+		rows := [][]string{{"OUTPUT", "MEANING"}}
+		for _, o := range d.OutputVariables {
+			rows = append(rows, cells(o.Name, o.Description))
+		}
+		text += "\n" + align(rows)
+	}
+	return text + "\n" + printable(d.Example())
+}
+
+// cells are texts of others, each in one line.
+func cells(texts ...string) []string {
+	row := make([]string, 0, len(texts))
+	for _, t := range texts {
+		row = append(row, printable(oneLine(t)))
+	}
+	return row
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -14,7 +14,7 @@ Penstock compiles ` + "`azure-pipelines.yml`" + ` unchanged. What is not listed 
 const keysHead = `Keys are matched ignoring case; another spelling gives a warning. A key that its mapping does not have is an error with the nearest ones.
 `
 
-const tasksEnd = `A task that is not here fails with its name, the nearest ones, and what the agent has.
+const tasksEnd = `Any other task runs from its package, see [tasks that come as packages](tasks.md). One that is not there either fails with its name and the nearest ones.
 `
 
 // behaviour is something that is no key.

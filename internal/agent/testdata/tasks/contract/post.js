@@ -1,0 +1,1 @@
+console.log('after the job: ' + process.env.VSTS_TASKVARIABLE_MARK + ', ' + process.env.AGENT_JOBSTATUS);
