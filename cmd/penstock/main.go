@@ -188,7 +188,10 @@ func (p *process) runLocal(ctx context.Context, r cli.LocalRun) (cli.LocalEnd, e
 	for name, plain := range r.Plain {
 		groups[name] = server.LocalGroup{Plain: plain, Secret: r.Secret[name]}
 	}
+	data := cmp.Or(p.env("PENSTOCK_DATA"), server.DefaultData(p.env))
 	res, err := server.RunLocal(ctx, server.LocalOptions{
+		Tasks: tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS")), NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
+		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
 		Root: r.Root, File: r.File, Folder: r.Folder, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Only: r.Only,
 		Reason: reason, Jobs: r.Jobs, Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {

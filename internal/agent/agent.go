@@ -37,6 +37,7 @@ type Config struct {
 	VMData       string // folder of the VM it serves; "" = it serves none
 	Supervise    bool   // run the VM's services itself also where systemd runs
 	ToolCache    string
+	CacheDir     string  // of Cache@2; "" = beside ToolCache
 	Tasks        Library // beside the built-in ones; nil = the store in Folder
 	NodeFolder   string  // of a Node, or several, for tasks that come as packages
 	Version      string
@@ -287,7 +288,7 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 		a.keepLease(renewed, m, r)
 	}()
 	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(slot+1)),
-		ToolCache: a.cfg.ToolCache, Version: a.cfg.Version, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder,
+		ToolCache: a.cfg.ToolCache, CacheDir: a.cfg.CacheDir, Version: a.cfg.Version, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder,
 		Client: &rest.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
 	if a.services != nil {
 		machine.Services = a.services

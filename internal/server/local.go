@@ -36,7 +36,11 @@ type LocalOptions struct {
 	Groups       map[string]LocalGroup // variable groups by name
 	Only         pipeline.Selection
 	Reason       run.Reason
-	Jobs         int // at a time
+	Jobs         int           // at a time
+	Tasks        agent.Library // beside the built-in ones
+	NodeFolder   string        // see agent.Config
+	ToolCache    string        // shared by runs
+	CacheDir     string        // of Cache@2; "" = as agent.Config has it
 	Version      string
 	Log          *slog.Logger
 	// Event hears of everything that happens, in order.
@@ -143,7 +147,7 @@ func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
 	}
 	group.Go("agent", func(ctx context.Context) error {
 		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: filepath.Join(l.o.Folder, "work"),
-			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log})
+			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log, Tasks: l.o.Tasks, NodeFolder: l.o.NodeFolder, ToolCache: l.o.ToolCache, CacheDir: l.o.CacheDir})
 	})
 	return nil
 }
