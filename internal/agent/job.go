@@ -159,7 +159,31 @@ func (j *job) prepare() error {
 		j.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: true}
 	}
 	j.vars["system.accesstoken"] = run.Variable{Name: "System.AccessToken", Value: j.m.AccessToken, Secret: true, ReadOnly: true}
+	j.resolve()
 	return nil
+}
+
+// resolve replaces the macros in the variables that the job starts with, so that
+// processes see whole values. What refers to a secret is one. Variables that are
+// set later are kept as they are set, as on the service.
+func (j *job) resolve() {
+	whole := map[string]run.Variable{}
+	for key, v := range j.vars {
+		if !strings.Contains(v.Value, "$(") {
+			continue
+		}
+		v.Value = pipeline.ExpandMacros(v.Value, func(name string) (string, bool) {
+			other, ok := j.vars[strings.ToLower(name)]
+			v.Secret = v.Secret || other.Secret
+			return other.Value, ok
+		})
+		whole[key] = v
+	}
+	for key, v := range whole {
+		if j.vars[key] = v; v.Secret {
+			j.masker.Add(v.Value)
+		}
+	}
 }
 
 // cleaned are the folders that `workspace: clean:` names.

@@ -289,6 +289,9 @@ func (s *step) SetVariable(name, value string, secret bool) {
 	}
 }
 
+// MoveFolder implements task.Changes.
+func (s *step) MoveFolder(name, path string) { s.put(name, path) }
+
 // Output implements task.Changes.
 func (s *step) Output(name, value string, secret bool) {
 	if secret {

@@ -31,6 +31,9 @@ func TestConformance(t *testing.T) {
 		t.Fatal("no cases", err)
 	}
 	w := newWorld(t)
+	if _, err := w.environments.Create(w.ctx, w.project.ID, "test", ""); err != nil { // without a server it is made
+		t.Fatal(err)
+	}
 	var mu sync.Mutex // one run is told apart by its repository; making them is not what is tested
 	t.Run("cases", func(t *testing.T) {
 		for _, path := range paths {
@@ -47,7 +50,8 @@ func conformanceCase(t *testing.T, w *world, mu *sync.Mutex, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder, want := t.TempDir(), ""
+	name, want := strings.TrimSuffix(filepath.Base(path), ".txtar"), ""
+	folder := filepath.Join(t.TempDir(), name)
 	archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool {
 		if f.Name == "want" {
 			want = string(f.Data)
@@ -64,7 +68,7 @@ func conformanceCase(t *testing.T, w *world, mu *sync.Mutex, path string) {
 		}
 	}
 	local := runLocally(t, folder)
-	remote := w.runCase(t, mu, strings.TrimSuffix(filepath.Base(path), ".txtar"), folder)
+	remote := w.runCase(t, mu, name, folder)
 	if remote != local {
 		t.Errorf("on a server:\n%s\nwithout one:\n%s", remote, local)
 	}
@@ -135,8 +139,13 @@ func (w *world) queueCase(t *testing.T, mu *sync.Mutex, name, folder string) str
 	return r.ID
 }
 
-// workFolder is what differs between two runs: where the agent works.
-var workFolder = regexp.MustCompile(`/[^ '"]*/work/1/[0-9]+`)
+// What differs between two runs: where the agent works, the number of the run,
+// and when an archive was packed.
+var (
+	workFolder = regexp.MustCompile(`/[^ '"]*/work/[0-9]+/[0-9]+`)
+	digest     = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+	build      = regexp.MustCompile(`build [0-9]+`)
+)
 
 // conformanceOutline orders events by place: jobs run beside each other.
 type conformanceOutline struct{ places map[string]*strings.Builder }
@@ -156,7 +165,7 @@ func (o *conformanceOutline) event(e run.Event) {
 	where = strings.TrimSuffix(where, "/")
 	switch {
 	case e.Type == "log":
-		fmt.Fprintf(o.places[place], "%s | %s\n", where, workFolder.ReplaceAllString(e.Line, "WORK"))
+		fmt.Fprintf(o.places[place], "%s | %s\n", where, build.ReplaceAllString(digest.ReplaceAllString(workFolder.ReplaceAllString(e.Line, "WORK"), "sha256:…"), "build N"))
 	case e.Issues != nil && e.Issues.Errors+e.Issues.Warnings > 0:
 		fmt.Fprintf(o.places[place], "%s: %s, %d errors, %d warnings\n", where, e.Result, e.Issues.Errors, e.Issues.Warnings)
 	default:

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
 )
 
 func init() {
@@ -40,7 +42,7 @@ func checkout(ctx context.Context, c *Context) error {
 	if err != nil {
 		return err
 	}
-	dir, err := checkoutDir(c, alias)
+	dir, err := checkoutDir(c, repo)
 	if err != nil {
 		return err
 	}
@@ -71,19 +73,42 @@ func checkout(ctx context.Context, c *Context) error {
 	return w.extras(ctx)
 }
 
-func checkoutDir(c *Context, alias string) (string, error) {
+// checkoutDir makes the folder of a repository: the sources' own, or one below
+// it for each of several. The only repository of a job takes the variables of
+// the sources along to where its path says.
+func checkoutDir(c *Context, repo run.Repository) (string, error) {
 	workspace, _ := c.Lookup("Pipeline.Workspace")
-	sources, _ := c.Lookup("Build.SourcesDirectory")
-	dir := sources
-	if p := c.Input("path"); p != "" {
-		if !filepath.IsLocal(p) {
-			return "", fault.New(fault.Invalid, "path-outside", "checkout: path %q leads outside the workspace", p)
-		}
-		dir = filepath.Join(workspace, p)
-	} else if !strings.EqualFold(alias, "self") {
-		dir = filepath.Join(sources, c.Job.Repositories[alias].Name)
+	dir, _ := c.Lookup("Build.SourcesDirectory")
+	several := checkouts(c.Job.Steps) > 1
+	path := c.Input("path")
+	switch {
+	case path != "" && !filepath.IsLocal(path):
+		return "", fault.New(fault.Invalid, "path-outside", "checkout: path %q leads outside the workspace", path)
+	case path != "":
+		dir = filepath.Join(workspace, path)
+	case several:
+		dir = filepath.Join(dir, repo.Name[strings.LastIndex(repo.Name, "/")+1:])
+	}
+	if !several && path != "" {
+		c.MoveFolder("Build.SourcesDirectory", dir)
+		c.MoveFolder("System.DefaultWorkingDirectory", dir)
+	}
+	if !several || strings.EqualFold(c.Input("repository"), "self") {
+		c.MoveFolder("Build.Repository.LocalPath", dir)
 	}
 	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// checkouts counts the steps that bring a repository; the same one twice is
+// several, as on the service.
+func checkouts(steps []pipeline.Step) int {
+	n := 0
+	for _, s := range steps {
+		if s.Task == pipeline.TaskCheckout && !strings.EqualFold(s.Inputs["repository"], "none") {
+			n++
+		}
+	}
+	return n
 }
 
 type gitRun struct {

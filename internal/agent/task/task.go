@@ -42,6 +42,9 @@ type Host interface {
 type Changes interface {
 	// Output sets an output variable that the task declares: STEP.NAME.
 	Output(name, value string, secret bool)
+	// MoveFolder gives one of the agent's own folders, such as
+	// Build.SourcesDirectory, another path.
+	MoveFolder(name, path string)
 	// PrependPath puts a folder in front of the PATH of later steps.
 	PrependPath(dir string)
 	// Issue says a "warning" or an "error" in the log and keeps it.

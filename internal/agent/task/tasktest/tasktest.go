@@ -175,6 +175,9 @@ func (d *Desk) Service() task.Services { return nil }
 // Output implements task.Changes.
 func (d *Desk) Output(name, value string, _ bool) { d.Outputs[name] = value }
 
+// MoveFolder implements task.Changes.
+func (d *Desk) MoveFolder(name, path string) { d.SetVariable(name, path, false) }
+
 // PrependPath implements task.Changes.
 func (d *Desk) PrependPath(dir string) { d.Paths = append([]string{dir}, d.Paths...) }
 
