@@ -159,6 +159,12 @@ func TestAddOfFoldersAndArchives(t *testing.T) {
 	if to, err := os.Readlink(filepath.Join(task.Dir, "link.js")); to != "main.js" {
 		t.Error(to, err)
 	}
+	if err := os.Symlink(dir, filepath.Join(s.Dir, "to-all")); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.Add(filepath.Join(s.Dir, "to-all"), AddOptions{Now: now, Replace: true}); err != nil || refs(list) != "A@1.2.3 B@1.0.0" {
+		t.Errorf("a link to a folder: %v %v", list, err)
+	}
 	one := filepath.Join(dir, "a")
 	if _, err := s.Add(one, AddOptions{Now: now}); fault.CodeOf(err) != "task-exists" {
 		t.Errorf("added twice: %v", err)
