@@ -78,6 +78,15 @@ func TestPackagedTasksInOrder(t *testing.T) {
 	}
 }
 
+// A task says by a logging command that its part failed, and ends with 0.
+func TestPartThatSaysItFailed(t *testing.T) {
+	task := map[string]string{"task.json": definitionOf("Declares", "1", `,"prejobexecution":{"Node20_1":{"target":"pre.js"}}`), "pre.js": "//> say ##vso[task.complete result=Failed;]no key", "main.js": "//> say main"}
+	rep, m := runPackages(t, context.Background(), Machine{Tasks: shelf(t, task), NodeFolder: nodetest.Install(t, 20)}, pipeline.Step{Task: "Declares", Version: "1"})
+	if rep.Result != run.Failed || m.steps[1].Result != run.Skipped || strings.Contains(m.logs[1], " main\n") {
+		t.Errorf("%s %+v\n%s", rep.Result, m.steps[1], m.logs[1])
+	}
+}
+
 func TestPackagedTaskIsCanceled(t *testing.T) {
 	task := map[string]string{"task.json": definitionOf("Waits", "1", `,"postjobexecution":{"Node20_1":{"target":"post.js"}}`), "main.js": "//> say begun\n//> wait", "post.js": "//> say cleaned up"}
 	machine := Machine{Tasks: shelf(t, task), NodeFolder: nodetest.Install(t, 20), AgentName: "a", Work: t.TempDir()}

@@ -59,7 +59,7 @@ func (c *Call) Run(ctx context.Context) error {
 	}
 	c.header()
 	values := d.Values(c.Inputs, c.expand)
-	if c.Part == tasklib.Main {
+	if c.Part != tasklib.PostJob { // what has begun is also cleaned up
 		if err := d.Missing(c.Inputs, values); err != nil {
 			return err
 		}

@@ -143,7 +143,7 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("%q", h.lines)
 	}
 	c.Part = tasklib.PostJob
-	c.Inputs = nil // a part after the job asks for no inputs
+	c.Inputs = nil // what has begun is cleaned up, whatever is missing
 	if err := c.Run(context.Background()); err != nil || h.cmd.Args[0] != filepath.Join(c.Task.Dir, "sub", "post.js") || h.cmd.Dir != h.vars["system.defaultworkingdirectory"] {
 		t.Errorf("%v %+v", err, h.cmd)
 	}

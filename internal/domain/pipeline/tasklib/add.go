@@ -29,6 +29,9 @@ type AddOptions struct {
 // Either all of them are added or, where one cannot be read, none.
 func (s Store) Add(source string, o AddOptions) ([]Entry, error) {
 	info, err := os.Stat(source)
+	if err == nil {
+		source, err = filepath.EvalSymlinks(source) // a link to a folder is that folder
+	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.NotFound, "task-package", "there is no package").At("%s", source).Want("a folder with a task.json, a .zip or a .vsix")
 	}

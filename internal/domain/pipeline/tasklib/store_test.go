@@ -2,6 +2,7 @@ package tasklib
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -158,6 +159,12 @@ func TestAddOfFoldersAndArchives(t *testing.T) {
 	}
 	if to, err := os.Readlink(filepath.Join(task.Dir, "link.js")); to != "main.js" {
 		t.Error(to, err)
+	}
+	if err := os.Symlink(dir, filepath.Join(s.Dir, "to-all")); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.Add(filepath.Join(s.Dir, "to-all"), AddOptions{Now: now, Replace: true}); err != nil || refs(list) != "A@1.2.3 B@1.0.0" {
+		t.Errorf("a link to a folder: %v %v", list, err)
 	}
 	one := filepath.Join(dir, "a")
 	if _, err := s.Add(one, AddOptions{Now: now}); fault.CodeOf(err) != "task-exists" {
@@ -318,4 +325,53 @@ func TestDefinitionAsJSON(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), `"version":"2.10.0"`) {
 		t.Error(string(data), err)
 	}
+}
+
+// FuzzTaskRoots: whatever an archive holds, tasks are looked for within it, and
+// none of them within another.
+func FuzzTaskRoots(f *testing.F) {
+	for _, seed := range [][2]string{{"a/task.json", "a"}, {"../task.json", ".."}, {"/x/y/task.json", `a\b`}, {"node_modules/x/task.json", ""}, {"a/./task.json\nb/task.json\na/b/task.json", "./a/"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, names, folder string) {
+		manifest, err := json.Marshal(map[string]any{"contributions": []any{map[string]any{"id": "x", "type": taskType, "properties": map[string]any{"name": folder}}}})
+		if err != nil {
+			return
+		}
+		var buf bytes.Buffer
+		zw := zip.NewWriter(&buf)
+		files := map[string]string{"extension.vsixmanifest": "<P/>", "extension.vsomanifest": string(manifest)}
+		for name := range strings.SplitSeq(names, "\n") {
+			files[name] = "{}"
+		}
+		for name, text := range files {
+			if w, err := zw.Create(name); err == nil {
+				_, _ = w.Write([]byte(text))
+			}
+		}
+		if err := zw.Close(); err != nil {
+			return
+		}
+		r, err := zip.NewReader(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
+		if err != nil {
+			return
+		}
+		roots, err := taskRoots(r)
+		if err != nil {
+			return
+		}
+		for i, a := range roots {
+			if strings.HasPrefix(a.prefix, "..") || strings.Contains("/"+a.prefix+"/", "/node_modules/") {
+				t.Errorf("%q gives %q", names, a.prefix)
+			}
+			for _, b := range roots[i+1:] {
+				if a.contribution == b.contribution && within(b.prefix, a.prefix) {
+					t.Errorf("%q lies in %q", b.prefix, a.prefix)
+				}
+			}
+			if part := below(r, a.prefix); len(part.File) == 0 {
+				t.Errorf("%q has no files", a.prefix)
+			}
+		}
+	})
 }
