@@ -33,6 +33,8 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
+require github.com/Masterminds/semver/v3 v3.5.0 // indirect
+
 require (
 	github.com/antchfx/xpath v1.3.9 // indirect
 	github.com/aymanbagabas/go-udiff v0.4.1 // indirect
