@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -144,7 +145,7 @@ func installDotNet(ctx context.Context, c *task.Context, target string, limit *s
 			return err
 		}
 		for _, r := range releases.Releases {
-			parts := append(r.SDKs, r.SDK)
+			parts := slices.Concat(r.SDKs, []dotnetPart{r.SDK})
 			if kind == "runtime" {
 				parts = []dotnetPart{r.Runtime}
 			}

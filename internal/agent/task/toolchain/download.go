@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"os"
@@ -124,7 +123,7 @@ func (r *release) unpack(ctx context.Context, c *task.Context, dir string) error
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	if len(want) == sha512.Size*2 {
 		h = sha512.New()
 	}

@@ -49,14 +49,12 @@ func usePython(ctx context.Context, c *task.Context) error {
 	if strings.EqualFold(c.Input("addToPath"), "false") {
 		return nil
 	}
-	extra := filepath.Join(f.dir, "Scripts")
-	if runtime.GOOS != "windows" {
-		extra = python.prepend(c, f)
-		c.PrependPath(f.dir)
+	if runtime.GOOS == "windows" {
+		c.PrependPath(filepath.Join(f.dir, "Scripts"))
 	} else {
-		c.PrependPath(extra)
-		c.PrependPath(f.dir)
+		python.prepend(c, f)
 	}
+	c.PrependPath(f.dir)
 	c.Printf("Python %s in %s", f.version, f.dir)
 	return nil
 }
