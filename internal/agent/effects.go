@@ -58,12 +58,13 @@ func (s *step) output(line string) {
 // command carries out the logging command of a line. It reports whether there
 // was one.
 func (s *step) command(line string) bool {
+	if !command.Suspect(line) {
+		return false
+	}
 	percent, set := s.Lookup("DECODE_PERCENTS")
 	c, ok := command.Parse(line, !set || !strings.EqualFold(percent, "false"))
 	if !ok {
-		if command.Suspect(line) {
-			s.Issue("warning", "a line has ##vso but is no logging command; expected ##vso[area.action name=value;…]text")
-		}
+		s.Issue("warning", "a line has ##vso but is no logging command; expected ##vso[area.action name=value;…]text")
 		return false
 	}
 	do, known := effects[c.Name()]
@@ -92,7 +93,7 @@ func (s *step) commandFailed(c command.Command, err error) {
 	s.mu.Unlock()
 }
 
-// mayset says whether `target: settableVariables:` lets the step set a
+// maySet says whether `target: settableVariables:` lets the step set a
 // variable.
 func (s *step) maySet(name string) bool {
 	if !s.spec.SettableRestricted {

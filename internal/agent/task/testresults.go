@@ -23,11 +23,11 @@ func publishTestResults(ctx context.Context, c *Context) error {
 	if folder == "" {
 		folder, _ = c.Lookup("System.DefaultWorkingDirectory")
 	}
-	return publishMatching(ctx, c, folder, c.Inputs["testresultsfiles"])
+	return PublishMatching(ctx, c, folder, c.Inputs["testresultsfiles"])
 }
 
-// publishMatching publishes the files that patterns select.
-func publishMatching(ctx context.Context, c *Context, folder, patterns string) error {
+// PublishMatching publishes the files that patterns select.
+func PublishMatching(ctx context.Context, c *Context, folder, patterns string) error {
 	files, err := FindFiles(folder, strings.Split(patterns, "\n")...)
 	if err != nil {
 		return err

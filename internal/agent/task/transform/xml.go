@@ -2,6 +2,7 @@ package transform
 
 import (
 	"encoding/xml"
+	"errors"
 	"io"
 	"regexp"
 	"strings"
@@ -30,7 +31,7 @@ func substituteXML(text string, find lookup) (string, int, error) {
 	for {
 		from := int(d.InputOffset())
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -1,0 +1,191 @@
+// Package toolchain holds the tasks that choose a version of a tool: from the
+// tool cache, from what is installed, or from the tool's own site.
+package toolchain
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/base/fault"
+)
+
+// tool is how one tool is found.
+type tool struct {
+	name     string   // folder of the tool cache
+	programs []string // that tell the version
+	ask      []string // arguments for that
+	bin      string   // folder of the programs below that of the tool
+	places   []string // patterns of folders of installed versions
+	install  string   // what a person can do
+	releases func(ctx context.Context, c *task.Context, base string) ([]release, error)
+}
+
+// found is an installed version.
+type found struct {
+	version *semver.Version
+	dir     string // holds bin
+	where   string // how it was found
+}
+
+// archOf is the architecture that inputs name, by default the machine's.
+func archOf(input string) string {
+	return cmp.Or(strings.ToLower(input), map[string]string{"amd64": "x64", "386": "x86", "arm64": "arm64"}[runtime.GOARCH])
+}
+
+// constraint reads 3.x, 3.11, >=1.2 <2, ^18, lts/* and exact versions.
+func constraint(tool, spec string) (*semver.Constraints, error) {
+	text := strings.TrimSpace(spec)
+	if strings.EqualFold(text, "latest") || strings.HasPrefix(strings.ToLower(text), "lts") || text == "" {
+		text = "*"
+	}
+	limit, err := semver.NewConstraint(strings.TrimPrefix(text, "v"))
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "version-spec", "version %q of %s cannot be read", spec, tool).Want("such as 3.x, 3.11, 3.11.4 or >=3.9 <3.12")
+	}
+	return limit, nil
+}
+
+// installed lists what the machine has, the newest first.
+func (t *tool) installed(ctx context.Context, c *task.Context, arch string) []found {
+	var list []found
+	tools, _ := c.Lookup("Agent.ToolsDirectory")
+	versions, _ := os.ReadDir(filepath.Join(tools, t.name))
+	for _, v := range versions {
+		dir := filepath.Join(tools, t.name, v.Name(), arch)
+		if _, err := os.Stat(dir + ".complete"); err != nil {
+			continue
+		}
+		if version, err := semver.NewVersion(v.Name()); err == nil {
+			list = append(list, found{version, dir, "tool cache"})
+		}
+	}
+	for _, p := range t.programs {
+		file, err := c.Find(p)
+		if err != nil {
+			continue
+		}
+		if v := t.version(ctx, c, file); v != nil {
+			dir := filepath.Dir(file)
+			if real, err := filepath.EvalSymlinks(file); err == nil && filepath.Base(filepath.Dir(real)) == t.bin {
+				dir = filepath.Dir(real)
+			}
+			if t.bin != "" && filepath.Base(dir) == t.bin {
+				dir = filepath.Dir(dir)
+			}
+			list = append(list, found{v, dir, file})
+		}
+	}
+	for _, pattern := range t.places {
+		if rest, ok := strings.CutPrefix(pattern, "~"); ok {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				continue
+			}
+			pattern = home + rest
+		}
+		dirs, _ := filepath.Glob(pattern)
+		for _, dir := range dirs {
+			if v, err := semver.NewVersion(number.FindString(filepath.Base(dir))); err == nil && t.usable(dir) {
+				list = append(list, found{v, dir, dir})
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b found) int { return b.version.Compare(a.version) })
+	return list
+}
+
+func (t *tool) usable(dir string) bool {
+	for _, p := range t.programs {
+		for _, ext := range []string{"", ".exe"} {
+			if _, err := os.Stat(filepath.Join(dir, t.bin, p+ext)); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var number = regexp.MustCompile(`\d+\.\d+(\.\d+)?(-[0-9A-Za-z.-]+)?`)
+
+func (t *tool) version(ctx context.Context, c *task.Context, file string) *semver.Version {
+	var out bytes.Buffer
+	code, err := c.Exec(ctx, task.Command{Path: file, Args: t.ask, Quiet: true, Plain: true, Output: &out, Dir: c.Temp})
+	if err != nil || code != 0 {
+		return nil
+	}
+	v, err := semver.NewVersion(number.FindString(out.String()))
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
+// request is what a task wants of a tool.
+type request struct {
+	spec, arch string
+	latest     bool   // ask the tool's site first
+	base       string // of the tool's site
+}
+
+// get finds or downloads a version.
+func (t *tool) get(ctx context.Context, c *task.Context, r request) (found, error) {
+	limit, err := constraint(t.name, r.spec)
+	if err != nil {
+		return found{}, err
+	}
+	arch := archOf(r.arch)
+	have := t.installed(ctx, c, arch)
+	if !r.latest {
+		for _, f := range have {
+			if limit.Check(f.version) {
+				c.Printf("%s %s: %s", t.name, f.version, f.where)
+				return f, nil
+			}
+		}
+	}
+	var cause error
+	if t.releases != nil {
+		f, err := t.download(ctx, c, limit, arch, r.base)
+		if err == nil {
+			return f, nil
+		}
+		cause = err
+		if ctx.Err() != nil {
+			return found{}, err
+		}
+	}
+	for _, f := range have {
+		if limit.Check(f.version) {
+			c.Warn("The newest version of %s is not known (%s); %s is used.", t.name, cause, f.version)
+			return f, nil
+		}
+	}
+	var names []string
+	for _, f := range have {
+		names = append(names, f.version.String()+" ("+f.where+")")
+	}
+	e := fault.New(fault.NotFound, "tool-version", "%s has no version that matches %s for %s", t.name, r.spec, arch).
+		Got("%s", cmp.Or(strings.Join(names, ", "), "none installed")).Try("%s", t.install)
+	e.Err = cause
+	return found{}, e
+}
+
+// prepend puts the tool's programs in front of the PATH.
+func (t *tool) prepend(c *task.Context, f found) string {
+	dir := filepath.Join(f.dir, t.bin)
+	if runtime.GOOS == "windows" && t.name != "go" {
+		dir = f.dir
+	}
+	c.PrependPath(dir)
+	return dir
+}
