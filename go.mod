@@ -36,7 +36,7 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/Masterminds/semver/v3 v3.5.0 // indirect
+require github.com/Masterminds/semver/v3 v3.5.0
 
 require (
 	github.com/antchfx/xpath v1.3.9 // indirect

@@ -53,7 +53,7 @@ func (s *step) setFromCommand(c command.Command) error {
 			s.Issue("warning", "output variable "+name+" cannot be read by anybody: the step has no name")
 			return nil
 		}
-		a.Name, a.ReadOnly = s.spec.Name+"."+name, true
+		a.Name, a.ReadOnly = s.spec.Name+"."+name, a.ReadOnly || c.Is("isoutput")
 	}
 	already, _ := s.variable(a.Name)
 	warning, err := s.set(a)

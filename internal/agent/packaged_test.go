@@ -109,10 +109,10 @@ func TestPackagedTaskIsCanceled(t *testing.T) {
 }
 
 func TestTaskThatIsNowhere(t *testing.T) {
-	machine := Machine{Tasks: shelf(t, map[string]string{"task.json": definitionOf("ReplaceTokens", "1", ""), "main.js": ""})}
-	_, m := runPackages(t, context.Background(), machine, pipeline.Step{Task: "ReplaceToken", Version: "6", Condition: "always()"}, pipeline.Step{Task: "ReplaceTokens", Version: "6", Condition: "always()"},
+	machine := Machine{Tasks: shelf(t, map[string]string{"task.json": definitionOf("FillTemplates", "1", ""), "main.js": ""})}
+	_, m := runPackages(t, context.Background(), machine, pipeline.Step{Task: "FillTemplate", Version: "6", Condition: "always()"}, pipeline.Step{Task: "FillTemplates", Version: "6", Condition: "always()"},
 		pipeline.Step{Task: "publisher.pack.task.Unheard", Version: "1", Condition: "always()"}, pipeline.Step{Task: "Bash", Version: "1", Condition: "always()"})
-	for i, want := range []string{"ReplaceToken@6 → did you mean ReplaceTokens? Otherwise add its package", "no version 6 (expected 1.0.0)", "Unheard@1 → add its package on the agent's machine: penstock task add", "Bash has no version 1"} {
+	for i, want := range []string{"FillTemplate@6 → did you mean FillTemplates? Otherwise add its package", "no version 6 (expected 1.0.0)", "Unheard@1 → add its package on the agent's machine: penstock task add", "Bash has no version 1"} {
 		if got := strings.Join(m.steps[i+1].Errors, ""); !strings.Contains(got, want) || m.steps[i+1].Result != run.Failed {
 			t.Errorf("%q, want %q", got, want)
 		}

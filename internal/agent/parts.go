@@ -57,6 +57,9 @@ func (s *step) part(ctx context.Context, t *task.Task, fn task.Func) run.Result 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.declared != "" {
+		result = merge(result, s.declared)
+	}
 	if s.broken {
 		result = run.Failed
 	}

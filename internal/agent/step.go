@@ -271,7 +271,7 @@ func (s *step) context(t *task.Task) *task.Context {
 			cache = filepath.Join(filepath.Dir(s.machine.ToolCache), "caches")
 		}
 	}
-	return &task.Context{Host: s, Changes: s, Job: s.m, Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records,
+	return &task.Context{Host: s, Changes: s, Folders: s, Job: s.m, Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records,
 		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: s.result}
 }
 
@@ -289,7 +289,7 @@ func (s *step) SetVariable(name, value string, secret bool) {
 	}
 }
 
-// MoveFolder implements task.Changes.
+// MoveFolder implements task.Folders.
 func (s *step) MoveFolder(name, path string) { s.put(name, path) }
 
 // Output implements task.Changes.

@@ -42,9 +42,6 @@ type Host interface {
 type Changes interface {
 	// Output sets an output variable that the task declares: STEP.NAME.
 	Output(name, value string, secret bool)
-	// MoveFolder gives one of the agent's own folders, such as
-	// Build.SourcesDirectory, another path.
-	MoveFolder(name, path string)
 	// PrependPath puts a folder in front of the PATH of later steps.
 	PrependPath(dir string)
 	// Issue says a "warning" or an "error" in the log and keeps it.
@@ -53,6 +50,12 @@ type Changes interface {
 	Mask(text string) string
 	// Find returns the path of a program on the step's own PATH.
 	Find(program string) (string, error)
+}
+
+// Folders are the agent's own, such as Build.SourcesDirectory.
+type Folders interface {
+	// MoveFolder gives one another path.
+	MoveFolder(name, path string)
 }
 
 // Command is a program to run.
@@ -97,6 +100,7 @@ type ServiceState struct {
 type Context struct {
 	Host
 	Changes
+	Folders
 	Job       *run.JobMessage
 	JobResult run.Result        // so far
 	Inputs    map[string]string // lower-case names, macros expanded

@@ -122,7 +122,7 @@ func (d *Desk) part(name string, inputs map[string]string, after bool) error {
 	if t == nil {
 		d.t.Fatalf("no task %s", name)
 	}
-	c := &task.Context{Host: d, Changes: d, Job: &run.JobMessage{RunID: "7", JobID: "j"}, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
+	c := &task.Context{Host: d, Changes: d, Folders: d, Job: &run.JobMessage{RunID: "7", JobID: "j"}, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
 		Records: d.records(), Temp: d.Vars["agent.tempdirectory"], CacheDir: filepath.Join(d.Dir, "..", "cache"), After: func(time.Duration) <-chan time.Time {
 			c := make(chan time.Time)
 			close(c)
@@ -175,7 +175,7 @@ func (d *Desk) Service() task.Services { return nil }
 // Output implements task.Changes.
 func (d *Desk) Output(name, value string, _ bool) { d.Outputs[name] = value }
 
-// MoveFolder implements task.Changes.
+// MoveFolder implements task.Folders.
 func (d *Desk) MoveFolder(name, path string) { d.SetVariable(name, path, false) }
 
 // PrependPath implements task.Changes.
