@@ -192,7 +192,7 @@ func (p *process) runLocal(ctx context.Context, r cli.LocalRun) (cli.LocalEnd, e
 	res, err := server.RunLocal(ctx, server.LocalOptions{
 		Tasks: tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS")), NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
-		Root: r.Root, File: r.File, Folder: r.Folder, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Only: r.Only,
+		Root:     r.Root, File: r.File, Folder: r.Folder, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Only: r.Only,
 		Reason: reason, Jobs: r.Jobs, Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
