@@ -60,6 +60,7 @@ type job struct {
 	paths     []string                // prepended to PATH, newest first
 	number    string
 	shortSaid bool
+	pathSaid  bool
 	result    run.Result
 	canceled  bool
 }
@@ -201,6 +202,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		return
 	}
 	s.begin()
+	j.warnOfPath(s)
 	result := s.attempts(ctx)
 	if result == run.Failed && spec.ContinueOnError {
 		result = run.SucceededWithIssues
