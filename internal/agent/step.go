@@ -278,7 +278,8 @@ func (s *step) context(t *task.Task) *task.Context {
 		result = run.Canceled
 	}
 	return &task.Context{Host: s, Changes: s, Job: s.m, Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records,
-		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: result}
+		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: result,
+		Environ: func() []string { return s.environment(s.spec.Env) }}
 }
 
 // SetVariable implements task.Host.
