@@ -17,6 +17,7 @@ need() {
 }
 
 need git git
+need python3 python3 # for cases of Python tasks
 need gcc "gcc libc6-dev" # the race detector links with C
 export CGO_ENABLED=1 # for the tests only: the product is built without
 tools=$(go env GOPATH)/bin

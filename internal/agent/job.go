@@ -64,6 +64,7 @@ type job struct {
 	paths     []string                // prepended to PATH, newest first
 	number    string
 	shortSaid bool
+	pathSaid  bool
 	result    run.Result
 	canceled  bool
 }
@@ -230,6 +231,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		return
 	}
 	s.begin()
+	j.warnOfPath(s)
 	result := s.attempts(ctx)
 	if result == run.Failed && spec.ContinueOnError {
 		result = run.SucceededWithIssues

@@ -271,8 +271,13 @@ func (s *step) context(t *task.Task) *task.Context {
 			cache = filepath.Join(filepath.Dir(s.machine.ToolCache), "caches")
 		}
 	}
+	result := s.result
+	if s.jobCtx.Err() != nil {
+		result = run.Canceled
+	}
 	return &task.Context{Host: s, Changes: s, Folders: s, Job: s.m, Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records,
-		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: s.result}
+		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: result,
+		Environ: func() []string { return s.environment(s.spec.Env) }}
 }
 
 // SetVariable implements task.Host.

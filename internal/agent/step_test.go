@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/base/mask"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -148,3 +149,47 @@ func TestWorkspace(t *testing.T) {
 		}
 	}
 }
+
+func TestVariableCalledPath(t *testing.T) {
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "path", Value: "src/app"}}, bash("true"), bash("true"))
+	if len(m.steps[1].Warnings)+len(m.steps[2].Warnings) != 1 {
+		t.Errorf("%v %v", m.steps[1].Warnings, m.steps[2].Warnings)
+	}
+	_, m = runSteps(t, context.Background(), []run.Variable{{Name: "PATH", Value: "/own:" + os.Getenv("PATH")}}, bash("echo got $PATH"))
+	if len(m.steps[1].Warnings) != 0 || !strings.Contains(m.logs[1], "got /own:") {
+		t.Errorf("%v\n%s", m.steps[1].Warnings, m.logs[1])
+	}
+}
+
+// A cache is not filled by a job that was canceled.
+func TestPartsKnowOfACancel(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var seen run.Result
+	task.Register(&task.Task{Name: "CancelOfTest", Major: []string{"1"}, Run: func(context.Context, *task.Context) error { cancel(); return nil },
+		After: func(_ context.Context, c *task.Context) error { seen = c.JobResult; return nil }})
+	rep := RunJob(ctx, &run.JobMessage{PipelineID: "1", Steps: []pipeline.Step{{Task: "CancelOfTest", Version: "1"}}}, Machine{Work: t.TempDir()}, newMemory())
+	if rep.Result != run.Canceled || seen != run.Canceled {
+		t.Errorf("%s, seen %s", rep.Result, seen)
+	}
+}
+
+func BenchmarkOutput(b *testing.B) {
+	j := &job{masker: &mask.Masker{}, vars: map[string]run.Variable{}, link: nowhere{}, m: &run.JobMessage{}}
+	for n := range 50 {
+		j.masker.Add(fmt.Sprintf("a-secret-of-usual-length-%d-%x", n, n*7919))
+	}
+	s := &step{job: j}
+	line := strings.Repeat("ordinary output of a build ", 4)
+	s.output(line)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.output(line)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+}
+
+type nowhere struct{}
+
+func (nowhere) Log(int, string)     {}
+func (nowhere) Step(run.StepReport) {}

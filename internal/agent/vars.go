@@ -122,11 +122,17 @@ type environ struct {
 	names  map[string]string // folded name → name as set last
 }
 
-func (e *environ) set(name, value string) {
-	key := name
+func (e *environ) key(name string) string {
 	if runtime.GOOS == "windows" {
-		key = strings.ToUpper(name)
+		return strings.ToUpper(name)
 	}
+	return name
+}
+
+func (e *environ) get(name string) string { return e.values[e.names[e.key(name)]] }
+
+func (e *environ) set(name, value string) {
+	key := e.key(name)
 	if old, ok := e.names[key]; ok {
 		delete(e.values, old)
 	}
@@ -167,7 +173,7 @@ func (j *job) environment(step map[string]string) []string {
 	env.set("TF_BUILD", "True")
 	env.set(marker, j.mark)
 	if paths != "" {
-		if old := env.values["PATH"]; old != "" {
+		if old := env.get("PATH"); old != "" {
 			paths += string(os.PathListSeparator) + old
 		}
 		env.set("PATH", paths)
@@ -180,6 +186,22 @@ func (j *job) environment(step map[string]string) []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// warnOfPath says once that a variable has taken the place of PATH with
+// something that cannot be one: nothing is found after that.
+func (j *job) warnOfPath(s *step) {
+	value, ok := j.Lookup("PATH")
+	if !ok || j.pathSaid {
+		return
+	}
+	for _, dir := range filepath.SplitList(value) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && filepath.IsAbs(dir) {
+			return
+		}
+	}
+	j.pathSaid = true
+	s.Issue("warning", "a variable called path replaces PATH in the environment of steps, and it names no folder: programs are not found. Give the variable another name")
 }
 
 // lookupOrOS is Lookup, and what the agent's own environment has.

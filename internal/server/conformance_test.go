@@ -142,10 +142,16 @@ func (w *world) queueCase(t *testing.T, mu *sync.Mutex, name, folder string) str
 // What differs between two runs: where the agent works, the number of the run,
 // and when an archive was packed.
 var (
-	workFolder = regexp.MustCompile(`/[^ '"]*/work/[0-9]+/[0-9]+`)
+	workFolder = regexp.MustCompile(`/[^ '"]*/work/[0-9]+/([0-9]+|_temp)`)
 	digest     = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+	size       = regexp.MustCompile(`: [0-9]+ bytes`)
 	build      = regexp.MustCompile(`build [0-9]+`)
 )
+
+func steady(line string) string {
+	line = digest.ReplaceAllString(workFolder.ReplaceAllString(line, "WORK"), "sha256:…")
+	return build.ReplaceAllString(size.ReplaceAllString(line, ": N bytes"), "build N")
+}
 
 // conformanceOutline orders events by place: jobs run beside each other.
 type conformanceOutline struct{ places map[string]*strings.Builder }
@@ -165,7 +171,7 @@ func (o *conformanceOutline) event(e run.Event) {
 	where = strings.TrimSuffix(where, "/")
 	switch {
 	case e.Type == "log":
-		fmt.Fprintf(o.places[place], "%s | %s\n", where, build.ReplaceAllString(digest.ReplaceAllString(workFolder.ReplaceAllString(e.Line, "WORK"), "sha256:…"), "build N"))
+		fmt.Fprintf(o.places[place], "%s | %s\n", where, steady(e.Line))
 	case e.Issues != nil && e.Issues.Errors+e.Issues.Warnings > 0:
 		fmt.Fprintf(o.places[place], "%s: %s, %d errors, %d warnings\n", where, e.Result, e.Issues.Errors, e.Issues.Warnings)
 	default:

@@ -126,7 +126,7 @@ func bash(ctx context.Context, c *Context) error {
 			return fault.New(fault.Invalid, "no-file", "Invalid file path '%s'.", p)
 		}
 		args = append(args, "--noprofile", "--norc", p)
-		more, err := SplitArgs(c.Input("arguments"))
+		more, err := words(c.Input("arguments"), c.getenv)
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func shellScript(ctx context.Context, c *Context) error {
 	if err != nil {
 		return err
 	}
-	args, err := SplitArgs(c.Input("args"))
+	args, err := words(c.Input("args"), c.getenv)
 	if err != nil {
 		return err
 	}

@@ -110,6 +110,7 @@ type Context struct {
 	Records   Records
 	Temp      string // emptied after the job
 	CacheDir  string // of Cache@2
+	Environ   func() []string
 	After     func(time.Duration) <-chan time.Time
 }
 
@@ -211,6 +212,19 @@ func Names() []string {
 // Input returns an input, or its default.
 func (c *Context) Input(name string) string {
 	return strings.TrimSpace(c.Inputs[strings.ToLower(name)])
+}
+
+// getenv is a variable of the step's environment.
+func (c *Context) getenv(name string) string {
+	if c.Environ == nil {
+		return ""
+	}
+	for _, pair := range c.Environ() {
+		if n, v, _ := strings.Cut(pair, "="); n == name {
+			return v
+		}
+	}
+	return ""
 }
 
 // Bool reads a boolean input.

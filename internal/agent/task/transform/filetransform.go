@@ -111,7 +111,11 @@ func transformFolder(c *task.Context, dir string) error {
 			if err != nil {
 				return err
 			}
-			c.Printf("%s: %d values replaced", f, n)
+			name, err := filepath.Rel(dir, f)
+			if err != nil {
+				return err
+			}
+			c.Printf("%s: %d values replaced", name, n)
 			total += n
 		}
 	}

@@ -41,19 +41,25 @@ var behaviours = []behaviour{
 	{"Triggers", "`pr:`", grammar.Different, "read; pull requests start runs by branch policy, as in Azure Repos"},
 	{"Triggers", "schedules, and `resources.builds`, `packages`, `webhooks`", grammar.NotYet, "read; they start nothing"},
 	{"Templates", "templates of other repositories", grammar.Different, "of repositories in the same project"},
-	{"Logging commands", "`task.setvariable` `task.setsecret` `task.logissue` `task.complete` `task.prependpath` `task.setprogress` `task.debug`, `build.updatebuildnumber`", grammar.Supported, ""},
-	{"Logging commands", "all others", grammar.NotYet, "a warning"},
+	{"Logging commands", "`task.*`, `artifact.upload`, `build.updatebuildnumber`, `build.uploadlog`, `results.publish`, `codecoverage.publish`, `telemetry.publish`; groups and formats; `target: commands:` and `settableVariables:`", grammar.Supported, "a command that fails, or that its area does not have, fails the step"},
+	{"Logging commands", "`task.uploadsummary`", grammar.Different, "shown in the log"},
+	{"Logging commands", "`task.addattachment`, `task.uploadfile`, `artifact.associate`, `build.addbuildtag`, `task.setendpoint`", grammar.NotYet, "checked; a warning says that nothing is kept, and setting an endpoint is an error"},
 }
 
 // taskRow is one row of the tasks that agents have.
 type taskRow struct{ names, note string }
 
 var tasks = []taskRow{
-	{"`CmdLine@2` `Bash@3` `PowerShell@2` `ShellScript@2`", "PowerShell needs `pwsh` on the agent"},
+	{"`CmdLine@2` `Bash@3` `PowerShell@2` `ShellScript@2` `PythonScript@0`", "PowerShell needs `pwsh` on the agent"},
 	{"checkout, download, publish", "real git; artifacts keep modes, links and empty folders"},
-	{"`CopyFiles@2` `DeleteFiles@1`", ""},
-	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2`", ""},
-	{"`PublishTestResults@1/2`", "JUnit"},
+	{"`CopyFiles@2` `DeleteFiles@1` `ArchiveFiles@1/2` `ExtractFiles@1`", "7z and wim need `7z`, bz2 needs `bzip2` to pack"},
+	{"`FileTransform@1/2` `replacetokens@3…6`", "no XDT: an error where there is a file for it"},
+	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2` `DownloadBuildArtifacts@0/1`", "`.artifactignore`, patterns; a name is published once in a run; no file shares"},
+	{"`Cache@2`", "in a folder of the agent's machine, for a week"},
+	{"`PublishTestResults@1/2`", "JUnit, NUnit 2 and 3, VSTest, xUnit 2, CTest"},
+	{"`PublishCodeCoverageResults@1/2`", "totals of Cobertura and JaCoCo in the log; the report as an artifact"},
+	{"`UsePythonVersion@0` `NodeTool@0` `UseNode@1` `GoTool@0` `UseDotNet@2` `JavaToolInstaller@0/1`", "tool cache, then the machine, then (Node, Go, .NET) the tool's own site, with its checksum"},
+	{"`Npm@1` `Go@0` `DotNetCoreCLI@2` `Maven@2…4` `Gradle@2…4` `Docker@2`", "the tool must be there; no feeds and service connections"},
 	{"`IISWebAppDeploymentOnMachineGroup@0`", "on a VM of the environment; no XML transformation"},
 	{"`PenstockService@1` `PenstockHealth@1` `PenstockSwap@1` `PenstockRollback@1` `PenstockDrain@1` `PenstockWebDeploy@1`", "see `penstock explain PenstockSwap`"},
 }

@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+func init() {
+	task.Register(&task.Task{Name: "WaitsForTest", Major: []string{"1"}, Run: func(ctx context.Context, _ *task.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+}
+
+// waits is a step that goes on until it is stopped. Its time is that of the
+// test.
+func waits(change func(*pipeline.Step)) pipeline.Step {
+	s := pipeline.Step{Task: "WaitsForTest", Version: "1"}
+	change(&s)
+	return s
+}
+
+func timed(t *testing.T, m *run.JobMessage, cancelAfter time.Duration) (rep run.JobReport, link *memory, took time.Duration) {
+	work := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		if cancelAfter > 0 {
+			time.AfterFunc(cancelAfter, cancel)
+		}
+		m.PipelineID, link = "1", newMemory()
+		start := time.Now()
+		rep = RunJob(ctx, m, Machine{Work: work}, link)
+		took = time.Since(start)
+	})
+	return rep, link, took
+}
+
+func TestStepTimeout(t *testing.T) {
+	s := waits(func(s *pipeline.Step) { s.TimeoutInMinutes, s.RetryCountOnTaskFailure = 3, 5 })
+	rep, m, took := timed(t, &run.JobMessage{Steps: []pipeline.Step{s}}, 0)
+	if rep.Result != run.Failed || took != 3*time.Minute || m.steps[1].Attempt != 1 || len(m.steps[1].Errors) != 1 || !strings.Contains(m.steps[1].Errors[0], "timed out") {
+		t.Errorf("%s after %s: %+v", rep.Result, took, m.steps[1])
+	}
+	s.ContinueOnError = true
+	if rep, m, _ = timed(t, &run.JobMessage{Steps: []pipeline.Step{s}}, 0); rep.Result != run.SucceededWithIssues || m.steps[1].Result != run.SucceededWithIssues {
+		t.Errorf("%s %s", rep.Result, m.steps[1].Result)
+	}
+}
+
+func TestJobTimeout(t *testing.T) {
+	last := waits(func(s *pipeline.Step) { s.Condition = "always()" })
+	rep, m, took := timed(t, &run.JobMessage{TimeoutInMinutes: 10, CancelTimeoutInMinutes: 2, Steps: []pipeline.Step{waits(func(*pipeline.Step) {}), last}}, 0)
+	if rep.Result != run.Failed || !strings.Contains(rep.Cause, "10 minutes") || m.steps[1].Result != run.Canceled || took != 12*time.Minute {
+		t.Errorf("%+v after %s: %s", rep, took, m.steps[1].Result)
+	}
+	if m.steps[2].Result != run.Failed || !strings.Contains(strings.Join(m.steps[2].Errors, ""), "cancelTimeoutInMinutes") {
+		t.Errorf("%+v", m.steps[2])
+	}
+}
+
+// A cancel does not retry, and a step that goes on after it has a limit.
+func TestCancelLeavesTimeAndNotMore(t *testing.T) {
+	first := waits(func(s *pipeline.Step) { s.RetryCountOnTaskFailure, s.ContinueOnError = 3, true })
+	rep, m, took := timed(t, &run.JobMessage{CancelTimeoutInMinutes: 5, Steps: []pipeline.Step{first}}, time.Minute)
+	if rep.Result != run.Canceled || m.steps[1].Result != run.Canceled || m.steps[1].Attempt != 1 || took != time.Minute {
+		t.Errorf("%s after %s: %+v", rep.Result, took, m.steps[1])
+	}
+	always := waits(func(s *pipeline.Step) { s.Condition = "always()" })
+	if rep, _, took = timed(t, &run.JobMessage{CancelTimeoutInMinutes: 5, Steps: []pipeline.Step{always}}, time.Minute); rep.Result != run.Canceled || took != 6*time.Minute {
+		t.Errorf("%s after %s", rep.Result, took)
+	}
+}
