@@ -423,7 +423,10 @@ func (s *Service) request(ctx context.Context, g *graph, j *Job) error {
 		if err != nil {
 			return err
 		}
-		r.PoolID, r.Demands = pool.ID, spec.Pool.Demands
+		r.PoolID = pool.ID
+		if s.OnePool == "" { // what demands mean belongs to the pool that was asked for
+			r.Demands = spec.Pool.Demands
+		}
 	}
 	return s.Pools.Queue(ctx, r)
 }

@@ -172,6 +172,13 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 			job.Variables[name] = value
 		}
 	}
+	for _, s := range plan.Stages {
+		for _, j := range s.Jobs {
+			if len(j.Pool.Demands) > 0 {
+				c.say("warning: job %s demands %s; a local run does not check that", j.Name, strings.Join(j.Pool.Demands, ", "))
+			}
+		}
+	}
 	return job, plan, c.localGroups(ctx, o, job, local, plan)
 }
 
