@@ -205,7 +205,7 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup
 	case stopped:
 		return 0, nil // it said how it ended
 	case errors.As(err, &exit):
-		return exit.ExitCode(), nil
+		return exitCode(exit.ProcessState), nil
 	case err != nil:
 		return -1, err
 	}

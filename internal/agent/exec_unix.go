@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -50,6 +51,15 @@ func endMarked(mark string) {
 			_ = syscall.Kill(p.id, sigKill)
 		}
 	}
+}
+
+// exitCode is a program's own, or 128 and the number of the signal that ended
+// it, as a shell and the service's agent have it.
+func exitCode(s *os.ProcessState) int {
+	if w, ok := s.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return 128 + int(w.Signal())
+	}
+	return s.ExitCode()
 }
 
 // reloadProcess asks a service to read its configuration again.

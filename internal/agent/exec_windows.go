@@ -45,4 +45,6 @@ func signalTree(pid int, sig syscall.Signal) {
 func endMarked(string) {}
 
 // reloadProcess does nothing: Windows services are asked in another way.
+func exitCode(s *os.ProcessState) int { return s.ExitCode() }
+
 func reloadProcess(int) {}
