@@ -44,7 +44,8 @@ func signalTree(pid int, sig syscall.Signal) {
 // endMarked does nothing: another process's environment cannot be read here.
 func endMarked(string) {}
 
-// reloadProcess does nothing: Windows services are asked in another way.
+// exitCode is what the program ended with.
 func exitCode(s *os.ProcessState) int { return s.ExitCode() }
 
+// reloadProcess does nothing: Windows services are asked in another way.
 func reloadProcess(int) {}
