@@ -142,7 +142,7 @@ func (w *world) queueCase(t *testing.T, mu *sync.Mutex, name, folder string) str
 // What differs between two runs: where the agent works, the number of the run,
 // and when an archive was packed.
 var (
-	workFolder = regexp.MustCompile(`/[^ '"]*/work/[0-9]+/([0-9]+|_temp)`)
+	workFolder = regexp.MustCompile(`/[^ '"]*work/[0-9]+/([0-9]+|_temp)`)
 	digest     = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 	size       = regexp.MustCompile(`: [0-9]+ bytes`)
 	build      = regexp.MustCompile(`build [0-9]+`)
