@@ -66,8 +66,6 @@ func (s *Server) writeUpFile(pid int) error {
 	return rootfs.WriteFile(upFile(s.cfg.Data), raw, 0o600)
 }
 
-// listen opens every socket: where it was the last time, else where the
-// configuration says, else (ports: auto) on a free port, which is said.
 // listenHTTP opens a free port of this machine for the API alone.
 func (s *Server) listenHTTP() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -78,6 +76,8 @@ func (s *Server) listenHTTP() error {
 	return nil
 }
 
+// listen opens every socket: where it was the last time, else where the
+// configuration says, else (ports: auto) on a free port, which is said.
 func (s *Server) listen(ctx context.Context) (notes []string, err error) {
 	last := Ports{}
 	if u, err := ReadUpFile(s.cfg.Data); err == nil && u != nil {

@@ -64,12 +64,16 @@ func (f *Follower) Next(ctx context.Context, d *Detail) ([]Event, error) {
 }
 
 func (f *Follower) first(kind, id string, attempt int) bool {
-	key := kind + "\x00" + id + "\x00" + strconv.Itoa(attempt)
+	key := endKey(kind, id, attempt)
 	if f.ended[key] {
 		return false
 	}
 	f.ended[key] = true
 	return true
+}
+
+func endKey(kind, id string, attempt int) string {
+	return kind + "\x00" + id + "\x00" + strconv.Itoa(attempt)
 }
 
 func (f *Follower) phase(ctx context.Context, d *Detail, p *Phase) ([]Event, error) {
@@ -95,6 +99,9 @@ func (f *Follower) phase(ctx context.Context, d *Detail, p *Phase) ([]Event, err
 }
 
 func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
+	if f.ended[endKey("job", j.ID, j.Attempt)] {
+		return nil, nil // its logs were whole before it ended
+	}
 	var out []Event
 	name := j.Phase
 	if j.Name != j.Phase {

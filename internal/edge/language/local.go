@@ -18,7 +18,7 @@ import (
 // LocalFile is penstock.local.yml: what a run on a laptop needs from outside.
 // It names secrets and never holds them.
 type LocalFile struct {
-	Local          string                           `yaml:"local"`
+	Local          string                           `yaml:"local"` // what the file is for; nothing reads it
 	Variables      map[string]string                `yaml:"variables"`
 	VariableGroups map[string]map[string]GroupValue `yaml:"variableGroups"`
 	Secrets        map[string]SecretSource          `yaml:"secrets"`
@@ -101,6 +101,11 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 		if secret.line > 0 {
 			return nil, fault.New(fault.Invalid, "secret-in-file", "secret %s stands in the file itself", name).At("%s:%d", path, secret.line).
 				Want("{ env: NAME }, { file: PATH }, { command: [pass, show, x] } or { stub: text }").Try("move the value out, and name where it is")
+		}
+	}
+	for name, e := range f.Environments {
+		if e.Approve != "" && e.Approve != "ask" && e.Approve != "yes" && e.Approve != "no" {
+			return nil, fault.New(fault.Invalid, "local-file", "environment %s has an approve that says nothing", name).At("%s", path).Want("ask, yes or no").Got("%s", e.Approve)
 		}
 	}
 	return f, nil
