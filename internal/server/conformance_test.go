@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -34,18 +33,17 @@ func TestConformance(t *testing.T) {
 	if _, err := w.environments.Create(w.ctx, w.project.ID, "test", ""); err != nil { // without a server it is made
 		t.Fatal(err)
 	}
-	var mu sync.Mutex // one run is told apart by its repository; making them is not what is tested
 	t.Run("cases", func(t *testing.T) {
 		for _, path := range paths {
 			t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 				t.Parallel()
-				conformanceCase(t, w, &mu, path)
+				conformanceCase(t, w, path)
 			})
 		}
 	})
 }
 
-func conformanceCase(t *testing.T, w *world, mu *sync.Mutex, path string) {
+func conformanceCase(t *testing.T, w *world, path string) {
 	archive, err := txtar.ParseFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +66,7 @@ func conformanceCase(t *testing.T, w *world, mu *sync.Mutex, path string) {
 		}
 	}
 	local := runLocally(t, folder)
-	remote := w.runCase(t, mu, name, folder)
+	remote := w.runCase(t, name, folder)
 	if remote != local {
 		t.Errorf("on a server:\n%s\nwithout one:\n%s", remote, local)
 	}
@@ -97,9 +95,9 @@ func runLocally(t *testing.T, folder string) string {
 }
 
 // runCase runs the folder as a repository of the server.
-func (w *world) runCase(t *testing.T, mu *sync.Mutex, name, folder string) string {
+func (w *world) runCase(t *testing.T, name, folder string) string {
 	t.Helper()
-	id := w.queueCase(t, mu, name, folder)
+	id := w.queueCase(t, name, folder)
 	follower, o := &run.Follower{Logs: w.runs.Logs}, &conformanceOutline{}
 	w.until("the end of "+name, func() bool {
 		d, err := w.runs.Load(w.ctx, id)
@@ -115,10 +113,8 @@ func (w *world) runCase(t *testing.T, mu *sync.Mutex, name, folder string) strin
 	return o.String()
 }
 
-func (w *world) queueCase(t *testing.T, mu *sync.Mutex, name, folder string) string {
+func (w *world) queueCase(t *testing.T, name, folder string) string {
 	t.Helper()
-	mu.Lock()
-	defer mu.Unlock()
 	repo, err := w.repos.Create(w.ctx, w.project.ID, name)
 	if err != nil {
 		t.Fatal(err)
