@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"penstock.dev/penstock/internal/agent/command"
+	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/mask"
@@ -31,9 +32,6 @@ const (
 // comes in pieces.
 const maxLine = 1 << 20
 
-// marker is the variable by which the processes of a job are found when it ends.
-const marker = "VSTS_PROCESS_LOOKUP_ID"
-
 // Exec implements task.Host. When ctx ends the program is interrupted, then
 // asked to terminate, then killed, with everything it started.
 func (s *step) Exec(ctx context.Context, c task.Command) (int, error) {
@@ -45,7 +43,6 @@ func (s *step) Exec(ctx context.Context, c task.Command) (int, error) {
 	if c.Input != nil {
 		cmd.Stdin = c.Input
 	}
-	ownGroup(cmd)
 	stdout, outWriter, err := os.Pipe()
 	if err != nil {
 		return -1, err
@@ -56,17 +53,18 @@ func (s *step) Exec(ctx context.Context, c task.Command) (int, error) {
 		return -1, err
 	}
 	cmd.Stdout, cmd.Stderr = outWriter, errWriter
-	err = cmd.Start()
+	tree, err := process.Start(cmd)
 	_, _ = outWriter.Close(), errWriter.Close()
 	if err != nil {
 		_, _ = stdout.Close(), stderr.Close()
 		return -1, fault.Wrap(err, fault.Invalid, "cannot-start", "cannot start %s", filepath.Base(c.Path))
 	}
+	defer tree.Close()
 	o := &output{step: s, command: c}
 	var wg sync.WaitGroup
 	wg.Go(func() { o.read(stdout, false) })
 	wg.Go(func() { o.read(stderr, true) })
-	code, err := s.await(ctx, cmd, &wg)
+	code, err := s.await(ctx, cmd, tree, &wg)
 	if o.close() && err == nil && code == 0 && c.FailOnStderr {
 		err = fault.New(fault.Invalid, "wrote-stderr", "the program wrote to the error stream, and failOnStderr is set")
 	}
@@ -163,7 +161,7 @@ func (o *output) show(l *longLine, line string, more, isErr bool) {
 // await waits for the program and for its output. Something that keeps the
 // output open after the program has ended is not waited for; it goes on until
 // the job ends.
-func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup) (int, error) {
+func (s *step) await(ctx context.Context, cmd *exec.Cmd, tree *process.Tree, readers *sync.WaitGroup) (int, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	var err error
@@ -176,7 +174,7 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup
 		case err = <-ended:
 			waiting = false
 		case <-ctx.Done():
-			err, waiting, stopped = s.stopTree(cmd.Process.Pid, ended), false, true
+			err, waiting, stopped = s.stopTree(tree, ended), false, true
 		case <-done:
 			done = nil
 			select {
@@ -184,7 +182,7 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup
 				waiting = false
 			case <-ctx.Done():
 			case <-s.machine.After(afterComplete):
-				err, waiting, stopped = s.stopTree(cmd.Process.Pid, ended), false, true
+				err, waiting, stopped = s.stopTree(tree, ended), false, true
 			}
 		}
 	}
@@ -205,7 +203,7 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup
 	case stopped:
 		return 0, nil // it said how it ended
 	case errors.As(err, &exit):
-		return exitCode(exit.ProcessState), nil
+		return process.ExitCode(exit.ProcessState), nil
 	case err != nil:
 		return -1, err
 	}
@@ -213,18 +211,18 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, readers *sync.WaitGroup
 }
 
 // stopTree ends a program and what it started, politely first.
-func (s *step) stopTree(pid int, ended <-chan error) error {
-	signalTree(pid, sigInterrupt)
+func (s *step) stopTree(tree *process.Tree, ended <-chan error) error {
+	tree.Signal(process.Interrupt)
 	for _, next := range []struct {
 		wait time.Duration
 		then func()
 	}{
-		{afterInterrupt, func() { signalTree(pid, sigTerminate) }},
-		{afterTerminate, func() { signalTree(pid, sigKill) }},
+		{afterInterrupt, func() { tree.Signal(process.Terminate) }},
+		{afterTerminate, func() { tree.Signal(process.Kill) }},
 	} {
 		select {
 		case err := <-ended:
-			signalTree(pid, sigKill) // what it left behind
+			tree.Signal(process.Kill) // what it left behind
 			return err
 		case <-s.machine.After(next.wait):
 			next.then()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -91,7 +92,7 @@ func TestBackgroundIsLeftAlone(t *testing.T) {
 	}
 	var n int
 	if _, err := fmt.Sscan(p, &n); err == nil {
-		signalGroup(n, sigKill)
+		process.SignalGroup(n, process.Kill)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/base/mask"
@@ -92,7 +93,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	defer stop()
 	j.runSteps(limit)
 	if clean, ok := j.Lookup("process.clean"); !ok || !strings.EqualFold(clean, "false") {
-		endMarked(j.mark)
+		process.EndMarked(j.mark)
 	}
 	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Number: j.masker.Line(j.number)}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rootfs"
@@ -134,7 +135,7 @@ func (s *Supervisor) Apply(ctx context.Context, spec task.ServiceSpec, action st
 		if svc.PID == 0 {
 			return s.state(svc), fault.New(fault.Conflict, "service-stopped", "service %s does not run", spec.Name)
 		}
-		reloadProcess(svc.PID)
+		process.Reload(svc.PID)
 	case "status", "log":
 	default:
 		return s.state(svc), fault.New(fault.Invalid, "unknown-action", "no action %q", action).Want("restart, start, stop, reload, status or log")
@@ -190,7 +191,7 @@ func (s *Supervisor) start(svc *service) error {
 	for k, v := range svc.Spec.Env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
-	ownGroup(cmd)
+	process.OwnGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return fault.Wrap(err, fault.Invalid, "cannot-start", "service %s cannot be started", svc.Spec.Name).At("%s", program)
 	}
@@ -278,7 +279,7 @@ func (s *Supervisor) stop(ctx context.Context, svc *service) {
 	}
 	pid, ended, wanted := svc.PID, svc.ended, svc.Wanted
 	svc.Wanted = false
-	signalGroup(pid, signalByName(svc.Spec.Signal))
+	process.SignalGroup(pid, signalByName(svc.Spec.Signal))
 	grace := time.Duration(svc.Spec.GraceSec) * time.Second
 	if grace <= 0 {
 		grace = 30 * time.Second
@@ -291,7 +292,7 @@ func (s *Supervisor) stop(ctx context.Context, svc *service) {
 	case <-ctx.Done():
 	}
 	timer.Stop()
-	signalGroup(pid, sigKill)
+	process.SignalGroup(pid, process.Kill)
 	<-ended
 	s.mu.Lock()
 	svc.Wanted = wanted
@@ -300,11 +301,11 @@ func (s *Supervisor) stop(ctx context.Context, svc *service) {
 func signalByName(name string) syscall.Signal {
 	switch strings.ToUpper(strings.TrimPrefix(strings.ToUpper(name), "SIG")) {
 	case "INT":
-		return sigInterrupt
+		return process.Interrupt
 	case "KILL":
-		return sigKill
+		return process.Kill
 	}
-	return sigTerminate
+	return process.Terminate
 }
 
 // alive reports whether a process runs and is the one that was started as the

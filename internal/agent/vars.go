@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
@@ -171,7 +172,7 @@ func (j *job) environment(step map[string]string) []string {
 	paths := strings.Join(j.paths, string(os.PathListSeparator))
 	j.mu.Unlock()
 	env.set("TF_BUILD", "True")
-	env.set(marker, j.mark)
+	env.set(process.Marker, j.mark)
 	if paths != "" {
 		if old := env.get("PATH"); old != "" {
 			paths += string(os.PathListSeparator) + old

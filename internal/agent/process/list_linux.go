@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"bytes"
@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// process is one process of the machine.
-type process struct{ id, parent int }
+// proc is one process of the machine.
+type proc struct{ id, parent int }
 
-func processes() []process {
+func processes() []proc {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	var list []process
+	var list []proc
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
@@ -31,13 +31,13 @@ func processes() []process {
 			continue
 		}
 		parent, _ := strconv.Atoi(fields[1])
-		list = append(list, process{pid, parent})
+		list = append(list, proc{pid, parent})
 	}
 	return list
 }
 
 // marked says whether a process carries the mark of a job in its environment.
-func (p process) marked(mark string) bool {
+func (p proc) marked(mark string) bool {
 	env, err := os.ReadFile("/proc/" + strconv.Itoa(p.id) + "/environ")
-	return err == nil && bytes.Contains(append([]byte{0}, env...), []byte("\x00"+marker+"="+mark+"\x00"))
+	return err == nil && bytes.Contains(append([]byte{0}, env...), []byte("\x00"+Marker+"="+mark+"\x00"))
 }

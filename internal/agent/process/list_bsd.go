@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package agent
+package process
 
 import (
 	"os/exec"
@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// process is one process of the machine.
-type process struct {
+// proc is one process of the machine.
+type proc struct {
 	id, parent int
 	text       string // command and environment, of one's own processes
 }
 
-func processes() []process {
+func processes() []proc {
 	out, err := exec.Command("ps", "-axEww", "-o", "pid=,ppid=,command=").Output()
 	if err != nil {
 		return nil
 	}
-	var list []process
+	var list []proc
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		if len(fields) < 2 {
@@ -28,11 +28,11 @@ func processes() []process {
 		pid, err1 := strconv.Atoi(fields[0])
 		parent, err2 := strconv.Atoi(fields[1])
 		if err1 == nil && err2 == nil {
-			list = append(list, process{pid, parent, line})
+			list = append(list, proc{pid, parent, line})
 		}
 	}
 	return list
 }
 
 // marked says whether a process carries the mark of a job in its environment.
-func (p process) marked(mark string) bool { return strings.Contains(p.text, marker+"="+mark) }
+func (p proc) marked(mark string) bool { return strings.Contains(p.text, Marker+"="+mark) }
