@@ -24,6 +24,7 @@ import (
 	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/edge/cli"
 	"penstock.dev/penstock/internal/edge/demo"
+	"penstock.dev/penstock/internal/edge/localrun"
 	"penstock.dev/penstock/internal/server"
 )
 
@@ -182,17 +183,24 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 }
 
 // runLocal runs a pipeline of a working tree with the server's own parts.
-func (p *process) runLocal(ctx context.Context, r cli.LocalRun) (cli.LocalEnd, error) {
+func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.End, error) {
 	reason := map[string]run.Reason{"": run.Manual, "push": run.IndividualCI, "pr": run.PullRequestReason, "schedule": run.Schedule}[r.Event]
 	groups := map[string]server.LocalGroup{}
 	for name, plain := range r.Plain {
 		groups[name] = server.LocalGroup{Plain: plain, Secret: r.Secret[name]}
 	}
 	data := cmp.Or(p.env("PENSTOCK_DATA"), server.DefaultData(p.env))
+	watched := agent.Local{Kept: r.Work != "", Break: r.Break, Record: r.Record, Replay: r.Replay}
+	if r.InPlace {
+		watched.Sources = r.Root
+	}
+	finished := make(chan struct{})
+	defer close(finished)
+	go endAtOnce(ctx, finished)
 	res, err := server.RunLocal(ctx, server.LocalOptions{
 		Tasks: tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS")), NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
-		Root:     r.Root, File: r.File, Folder: r.Folder, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Only: r.Only,
+		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Only: r.Only,
 		Reason: reason, Jobs: r.Jobs, Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
@@ -203,9 +211,27 @@ func (p *process) runLocal(ctx context.Context, r cli.LocalRun) (cli.LocalEnd, e
 		},
 	})
 	if err != nil {
-		return cli.LocalEnd{}, err
+		return localrun.End{}, err
 	}
-	return cli.LocalEnd{Number: res.Number, Result: res.Result, Took: res.Ended.Sub(res.Started)}, nil
+	return localrun.End{Number: res.Number, Result: res.Result, Took: res.Ended.Sub(res.Started)}, nil
+}
+
+// endAtOnce waits for a second request to end, which does not wait for anything:
+// what the jobs have started is killed.
+func endAtOnce(ctx context.Context, finished <-chan struct{}) {
+	select {
+	case <-finished:
+		return
+	case <-ctx.Done():
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	select {
+	case <-finished:
+	case <-again:
+		agent.EndAll()
+		os.Exit(130)
+	}
 }
 
 // tasks are the stores that an agent looks through: its own, and those of the

@@ -42,6 +42,7 @@ type Config struct {
 	NodeFolder   string  // of a Node, or several, for tasks that come as packages
 	Version      string
 	Log          *slog.Logger
+	Local        Local
 }
 
 // Identity is what registration leaves in agent.json.
@@ -288,7 +289,7 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 		a.keepLease(renewed, m, r)
 	}()
 	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(slot+1)),
-		ToolCache: a.cfg.ToolCache, CacheDir: a.cfg.CacheDir, Version: a.cfg.Version, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder,
+		ToolCache: a.cfg.ToolCache, CacheDir: a.cfg.CacheDir, Version: a.cfg.Version, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder, Local: a.cfg.Local,
 		Client: &rest.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
 	if a.services != nil {
 		machine.Services = a.services

@@ -249,7 +249,10 @@ func lines(r io.Reader, fn func(line string, more bool)) {
 			}
 			continue
 		case b.Len() > 0 || going:
-			fn(strings.TrimRight(b.String(), "\r\n"), false)
+			text := strings.TrimSuffix(strings.TrimSuffix(b.String(), "\n"), "\r")
+			for line := range strings.SplitSeq(text, "\r") { // a lone CR ends a line too, as on the service
+				fn(line, false)
+			}
 			b.Reset()
 			going = false
 		}

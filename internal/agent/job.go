@@ -46,6 +46,7 @@ type Machine struct {
 	// NodeFolder holds a Node, or several, for tasks that come as packages; ""
 	// leaves the tool cache and PATH.
 	NodeFolder string
+	Local      Local
 }
 
 // job is one job while it runs.
@@ -68,6 +69,7 @@ type job struct {
 	pathSaid  bool
 	result    run.Result
 	canceled  bool
+	abort     context.CancelFunc // ends the job as a cancel does
 }
 
 // RunJob runs the steps of a job in order and returns how it ended. Canceling
@@ -89,8 +91,11 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
 	}
 	defer func() { _ = os.RemoveAll(j.temp) }()
+	marks.Store(j.mark, true)
+	defer marks.Delete(j.mark)
 	limit, stop := j.limit(traceCtx)
 	defer stop()
+	j.abort = stop
 	j.runSteps(limit)
 	if clean, ok := j.Lookup("process.clean"); !ok || !strings.EqualFold(clean, "false") {
 		process.EndMarked(j.mark)
@@ -98,10 +103,22 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Number: j.masker.Line(j.number)}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
-	} else if ctx.Err() != nil {
+	} else if limit.Err() != nil {
 		rep.Result = run.Canceled
 	}
 	return rep
+}
+
+// marks are those of the jobs that run in this process.
+var marks sync.Map
+
+// EndAll kills what the jobs of this process have started, for a process that
+// ends without waiting for them.
+func EndAll() {
+	marks.Range(func(mark, _ any) bool {
+		process.EndMarked(mark.(string))
+		return true
+	})
 }
 
 // runSteps runs what comes before any step, the steps, and what comes after
@@ -126,7 +143,7 @@ func (j *job) runSteps(ctx context.Context) {
 }
 
 func (j *job) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	if j.m.TimeoutInMinutes <= 0 {
+	if j.m.TimeoutInMinutes <= 0 || j.machine.Local.Break != nil { // a person's time is not the job's
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, time.Duration(j.m.TimeoutInMinutes)*time.Minute)
@@ -142,9 +159,16 @@ func (j *job) prepare() error {
 	}
 	j.masker.Add(j.m.AccessToken)
 	j.dir = filepath.Join(j.machine.Work, j.m.PipelineID)
+	if old := j.machine.Local.Replay; old != nil && j.machine.Local.Kept {
+		j.machine.Work, j.dir = old.Work, old.Variables["Pipeline.Workspace"]
+	}
 	j.temp = filepath.Join(j.machine.Work, "_temp")
 	// What one job leaves in these must not reach the next.
-	for _, dir := range append([]string{j.temp, filepath.Join(j.dir, "a"), filepath.Join(j.dir, "TestResults")}, j.cleaned()...) {
+	stale := append([]string{j.temp, filepath.Join(j.dir, "a"), filepath.Join(j.dir, "TestResults")}, j.cleaned()...)
+	if j.machine.Local.Kept {
+		stale = []string{j.temp}
+	}
+	for _, dir := range stale {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
@@ -160,6 +184,7 @@ func (j *job) prepare() error {
 	for name, value := range j.folders() {
 		j.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: true}
 	}
+	j.sources()
 	j.vars["system.accesstoken"] = run.Variable{Name: "System.AccessToken", Value: j.m.AccessToken, Secret: true, ReadOnly: true}
 	j.resolve()
 	return nil
@@ -233,7 +258,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 	}
 	s.begin()
 	j.warnOfPath(s)
-	result := s.attempts(ctx)
+	result := s.observed(ctx)
 	if result == run.Failed && spec.ContinueOnError {
 		result = run.SucceededWithIssues
 	}

@@ -36,6 +36,8 @@ type step struct {
 	private  map[string]run.Variable
 	uploads  []upload
 	details  map[string]*detail
+	first    int           // attempts that came before those that are made now
+	said     string        // its last lines, where somebody looks
 	done     chan struct{} // closed when the task says that it is complete
 }
 
@@ -86,7 +88,7 @@ func (s *step) attempts(ctx context.Context) run.Result {
 	}
 	for k := 1; ; k++ {
 		s.mu.Lock()
-		s.report.Attempt = k
+		s.report.Attempt = s.first + k
 		s.mu.Unlock()
 		result, again := s.run(ctx)
 		if result != run.Failed || !again || k > retries || ctx.Err() != nil {
@@ -242,6 +244,11 @@ func (s *step) call(ctx context.Context) error {
 		return err
 	}
 	s.ran = true
+	if s.given() {
+		dir, _ := s.Lookup("Build.SourcesDirectory")
+		s.Print("The sources are used as they are in " + dir)
+		return nil
+	}
 	return t.Run(ctx, s.context(t))
 }
 
@@ -369,5 +376,11 @@ func (s *step) Print(text string) {
 
 // write stamps a line that holds no secret any more, and sends it.
 func (s *step) write(line string) {
+	if s.machine.Local.Break != nil {
+		s.mu.Lock()
+		s.said += line + "\n"
+		s.said = s.said[max(0, len(s.said)-maxSaid):]
+		s.mu.Unlock()
+	}
 	s.link.Log(s.order, time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")+" "+strings.ToValidUTF8(line, "\uFFFD")+"\n")
 }

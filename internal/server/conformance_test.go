@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"penstock.dev/penstock/internal/base/worktree"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/repos"
@@ -119,8 +120,8 @@ func (w *world) queueCase(t *testing.T, name, folder string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &snapshot{git: "git", folder: folder, bare: filepath.Join(w.cfg.Data, "git", repo.ID+".git"), index: filepath.Join(t.TempDir(), "index")}
-	branch, commit, _, err := s.take(w.ctx)
+	s := &worktree.Snapshot{Git: "git", Folder: folder, Bare: filepath.Join(w.cfg.Data, "git", repo.ID+".git"), Index: filepath.Join(t.TempDir(), "index")}
+	branch, commit, _, err := s.Take(w.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

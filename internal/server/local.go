@@ -2,6 +2,7 @@ package server
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/base/startstop"
+	"penstock.dev/penstock/internal/base/worktree"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -37,6 +39,8 @@ type LocalOptions struct {
 	Only         pipeline.Selection
 	Reason       run.Reason
 	Jobs         int           // at a time
+	Work         string        // the agent's folder; "" = work in Folder
+	Agent        agent.Local   // what the agent does beside its work
 	Tasks        agent.Library // beside the built-in ones
 	NodeFolder   string        // see agent.Config
 	ToolCache    string        // shared by runs
@@ -145,8 +149,12 @@ func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
 	if err != nil {
 		return err
 	}
+	work := cmp.Or(l.o.Work, filepath.Join(l.o.Folder, "work"))
+	if err := os.Remove(filepath.Join(work, "agent.json")); err != nil && !os.IsNotExist(err) { // of an earlier run
+		return err
+	}
 	group.Go("agent", func(ctx context.Context) error {
-		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: filepath.Join(l.o.Folder, "work"),
+		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Local: l.o.Agent,
 			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log, Tasks: l.o.Tasks, NodeFolder: l.o.NodeFolder, ToolCache: l.o.ToolCache, CacheDir: l.o.CacheDir})
 	})
 	return nil
@@ -193,8 +201,8 @@ func (l *local) repository(ctx context.Context, name, folder string) (r *repos.R
 	if r, err = l.repos.Create(ctx, l.project.ID, repositoryName(name)); err != nil {
 		return nil, "", "", 0, err
 	}
-	s := &snapshot{git: l.cfg.Git.Binary, folder: folder, bare: filepath.Join(l.cfg.Data, "git", r.ID+".git"), index: filepath.Join(l.cfg.Data, "index-"+r.ID)}
-	branch, commit, changed, err = s.take(ctx)
+	s := &worktree.Snapshot{Git: l.cfg.Git.Binary, Folder: folder, Bare: filepath.Join(l.cfg.Data, "git", r.ID+".git"), Index: filepath.Join(l.cfg.Data, "index-"+r.ID)}
+	branch, commit, changed, err = s.Take(ctx)
 	if err != nil {
 		return nil, "", "", 0, err
 	}

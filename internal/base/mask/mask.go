@@ -144,3 +144,12 @@ func (s *Stream) advance(piece string, last bool) string {
 	s.held, s.masked = strings.Clone(text[safe:]), covered
 	return b.String()
 }
+
+// Held is what the stream holds back of the text because a secret may begin
+// there; "" where it is covered by a mask.
+func (s *Stream) Held() string {
+	if s.masked > 0 {
+		return ""
+	}
+	return s.held
+}

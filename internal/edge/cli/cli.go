@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/edge/localrun"
 )
 
 // Deps is what the command line gets from its process.
@@ -35,7 +36,7 @@ type Deps struct {
 	Down  func(ctx context.Context, o DownOptions) error
 	Agent func(ctx context.Context, o AgentOptions) error
 	// RunLocal runs a pipeline in this process, without a server.
-	RunLocal func(ctx context.Context, r LocalRun) (LocalEnd, error)
+	RunLocal func(ctx context.Context, r localrun.Request) (localrun.End, error)
 }
 
 // UpOptions are what `penstock up` was called with.
@@ -168,7 +169,7 @@ func (c *cli) root() *cobra.Command {
 	c.add(root, groupAccess, c.loginCommand(), c.logoutCommand(), c.contextCommand(), c.tokenCommand(), c.userCommand(), c.groupCommand(),
 		c.permissionCommand(), c.auditCommand(), c.credentialCommand())
 	c.add(root, groupCode, c.projectCommand(), c.repoCommand(), c.prCommand(), c.policyCommand(), c.variableGroupCommand())
-	c.add(root, groupRuns, c.pipelineCommand(), c.runCommand(), c.approveCommand(), c.rejectCommand(), c.whyCommand(), c.poolCommand())
+	c.add(root, groupRuns, c.pipelineCommand(), c.runCommand(), c.rerunCommand(), c.approveCommand(), c.rejectCommand(), c.whyCommand(), c.poolCommand())
 	defer c.completeNames(root)
 	c.add(root, groupApps, c.envCommand(), c.appCommand(), c.applyCommand(), c.swapCommand(), c.rollbackCommand(), c.drainCommand(), c.vmCommand(), c.vaultCommand())
 	return root

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/edge/localrun"
 )
 
 type projectRow struct {
@@ -232,4 +236,102 @@ func runBody(branch, commit string, params, vars, pins []string) (map[string]any
 	}
 	return map[string]any{"templateParameters": given, "variables": variables,
 		"resources": map[string]any{"repositories": map[string]any{"self": map[string]string{"refName": branch, "version": commit}}, "pipelines": resources}}, nil
+}
+
+// runRemote runs the working tree on the agents of a server: it goes there as a
+// branch of its own, which is removed when the run has ended.
+func (c *cli) runRemote(ctx context.Context, o *localFlags, root, file string) error {
+	if len(o.only.Jobs)+len(o.only.Steps) > 0 || o.inPlace || o.watch || o.breakOn != "" || len(o.secrets)+len(o.repos) > 0 {
+		return usage("--remote runs whole stages with what the server has").Want("--stage, --skip-stage, --param and --var beside it")
+	}
+	a, err := c.inProject(ctx)
+	if err != nil {
+		return err
+	}
+	p, remote, err := c.pipelineOf(ctx, o.pipeline, file)
+	if err != nil {
+		return err
+	}
+	in, err := runBody("", "", o.params, o.vars, nil)
+	if err != nil {
+		return err
+	}
+	branch := &localrun.Branch{Root: root, URL: remote, Token: a.Token, Name: "refs/heads/penstock-run/" + c.Now().UTC().Format("20060102-150405.000")}
+	changed, err := branch.Push(ctx)
+	if err != nil {
+		return err
+	}
+	in["resources"] = map[string]any{"repositories": map[string]any{"self": map[string]string{"refName": branch.Name}}}
+	if in["stagesToSkip"], err = c.stagesLeftOut(ctx, o, root, file); err != nil {
+		return errors.Join(err, branch.Remove(ctx))
+	}
+	var d doc[struct {
+		ID   int
+		Name string
+	}]
+	if err := c.send(ctx, http.MethodPost, "/_apis/pipelines/"+strconv.Itoa(p.ID)+"/runs", in, &d); err != nil {
+		return errors.Join(err, branch.Remove(ctx))
+	}
+	id := strconv.Itoa(d.V.ID)
+	c.say("%s %s is run %s on %s, with %s", p.Name, d.V.Name, id, a.Base, count(max(changed, 0), "changed file"))
+	err = c.watchRun(ctx, id)
+	if ctx.Err() != nil {
+		c.say("Its branch %s stays there until you remove it.", strings.TrimPrefix(branch.Name, "refs/heads/"))
+		return err
+	}
+	return errors.Join(err, branch.Remove(ctx))
+}
+
+// stagesLeftOut are the stages that --stage and --skip-stage leave out.
+func (c *cli) stagesLeftOut(ctx context.Context, o *localFlags, root, file string) ([]string, error) {
+	out := slices.Clone(o.only.Skip)
+	if len(o.only.Stages) == 0 {
+		return out, nil
+	}
+	plan, diags, err := c.compile(ctx, &o.compileFlags, filepath.Join(root, file))
+	if err != nil {
+		return nil, err
+	}
+	if plan == nil {
+		c.printFindings(diags)
+		return nil, exitCode(2)
+	}
+	for _, s := range plan.Stages {
+		if !slices.ContainsFunc(o.only.Stages, func(name string) bool { return strings.EqualFold(name, s.Name) }) {
+			out = append(out, s.Name)
+		}
+	}
+	return out, nil
+}
+
+// pipelineOf finds the pipeline of a file on the server, and the address of its
+// repository.
+func (c *cli) pipelineOf(ctx context.Context, name, file string) (p pipelineRow, remote string, err error) {
+	list, err := all[pipelineRow](ctx, c, "/_apis/pipelines")
+	if err != nil {
+		return p, "", err
+	}
+	remotes := strings.Fields(c.git(ctx, "remote", "-v"))
+	var hits []pipelineRow
+	var names []string
+	for _, d := range list {
+		names = append(names, d.V.Name)
+		repo, err := get[struct{ RemoteURL string }](ctx, c, "/_apis/git/repositories/"+url.PathEscape(d.V.Configuration.Repository.ID))
+		if err != nil {
+			return p, "", err
+		}
+		ours := slices.Contains(remotes, repo.V.RemoteURL)
+		same := strings.TrimPrefix(d.V.Configuration.Path, "/") == filepath.ToSlash(file)
+		switch {
+		case name != "" && strings.EqualFold(name, d.V.Name), name == "" && same && ours:
+			return d.V, repo.V.RemoteURL, nil
+		case name == "" && same:
+			hits, remote = append(hits, d.V), repo.V.RemoteURL
+		}
+	}
+	if len(hits) == 1 {
+		return hits[0], remote, nil
+	}
+	return p, "", fault.New(fault.NotFound, "pipeline-not-found", "it is not clear which pipeline of the server runs %s", file).Got("%s", cmp.Or(strings.Join(names, ", "), "no pipeline")).
+		Try("--pipeline NAME, or make it: penstock pipeline create NAME --repo REPO --path %s", filepath.ToSlash(file))
 }

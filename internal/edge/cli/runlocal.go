@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,43 +12,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"penstock.dev/penstock/internal/base/fault"
-	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/pipeline"
-	"penstock.dev/penstock/internal/domain/pipeline/reference"
 	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/edge/language"
+	"penstock.dev/penstock/internal/edge/localrun"
 	"penstock.dev/penstock/internal/edge/runview"
 )
-
-// LocalRun is what `penstock run FILE` asks of the process.
-type LocalRun struct {
-	Root, File, Folder string
-	Repositories       map[string]string
-	Parameters         map[string]any
-	Variables          map[string]string
-	Plain, Secret      map[string]map[string]string // variable groups: group → name → value
-	Only               pipeline.Selection
-	Event              string // push, pr, schedule or "" for a person
-	Jobs               int
-	OnLook             func(*run.Detail) // nil = nobody looks
-	OnEvent            func(run.Event)
-	OnStart            func(number string, changed int, plan *pipeline.Plan)
-	// Ask decides an approval: true lets the run go on.
-	Ask func(ctx context.Context, stage, job, instructions string) (bool, error)
-}
-
-// LocalEnd is how it ended.
-type LocalEnd struct {
-	Number string
-	Result run.Result
-	Took   time.Duration
-}
 
 // localFlags are those of run FILE.
 type localFlags struct {
@@ -57,8 +33,13 @@ type localFlags struct {
 	approve, reject []string
 	list, dryRun    bool
 	only            pipeline.Selection
-	keep            bool
+	keep, inPlace   bool
+	watch, remote   bool
+	pipeline        string
+	breakOn         string
 	jobs            int
+
+	again *localrun.Again // a recorded step that is repeated; nil = none
 }
 
 func isPipelineFile(arg string) bool {
@@ -85,6 +66,11 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	f.BoolVar(&o.list, "list", false, "list stages and jobs, and run nothing")
 	f.BoolVar(&o.dryRun, "dry-run", false, "check everything that the run needs, and run nothing")
 	f.BoolVar(&o.keep, "keep", false, "keep the work folder")
+	f.BoolVar(&o.inPlace, "in-place", false, "work in the checkout itself, not in a copy")
+	f.BoolVar(&o.watch, "watch", false, "run again whenever a file changes")
+	f.BoolVar(&o.remote, "remote", false, "send the working tree to the server and run it on its agents")
+	f.StringVar(&o.pipeline, "pipeline", "", "with --remote: the `name` of the pipeline there (default: the one of this file)")
+	f.StringVar(&o.breakOn, "break-on", "", "open a shell at a `failure`, or before the step of this name")
 	f.IntVarP(&o.jobs, "jobs", "j", 4, "jobs at a time")
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -92,11 +78,68 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 		case len(args) == 1 && isPipelineFile(args[0]):
 			return c.runFile(cmd.Context(), o, args[0])
 		case len(args) == 0:
-			if _, err := os.Stat(c.path("azure-pipelines.yml")); err == nil {
-				return c.runFile(cmd.Context(), o, "azure-pipelines.yml")
+			if file := c.usualFile(); file != "" {
+				return c.runFile(cmd.Context(), o, file)
 			}
 		}
 		return inner(cmd, args)
+	}
+	return cmd
+}
+
+// usualFile is where a pipeline is when nobody says: here, or in a folder above
+// it up to the root of the checkout.
+func (c *cli) usualFile() string {
+	dir, err := filepath.Abs(c.path("."))
+	if err != nil {
+		return ""
+	}
+	for {
+		for _, name := range []string{"azure-pipelines.yml", "azure-pipelines.yaml", ".azure-pipelines.yml", ".azure-pipelines/azure-pipelines.yml", ".azuredevops/azure-pipelines.yml"} {
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+				return relative(c.path("."), filepath.Join(dir, name))
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {
+			return ""
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// rerunCommand repeats a step of a local run.
+func (c *cli) rerunCommand() *cobra.Command {
+	o := &localFlags{}
+	var step, job string
+	var shell bool
+	cmd := &cobra.Command{Use: "rerun RUN --step NAME", Short: "Repeats one step of a local run with what it started from.",
+		Long: "Repeats one step of a local run with the parameters and variables that it had. The work folder is that of the run if it was kept (it failed, or --keep); " +
+			"else the step works on a fresh copy of the working tree as it is now.",
+		Example: indent("penstock rerun latest --step 'Unit tests'\npenstock rerun local:7 --step build --shell\n"),
+		Args:    cobra.ExactArgs(1)}
+	f := cmd.Flags()
+	f.StringVar(&step, "step", "", "`name` or display name of the step")
+	f.StringVar(&job, "job", "", "where several jobs have such a step: `[stage.]job`")
+	f.BoolVar(&shell, "shell", false, "open a shell in the step's environment before it runs")
+	f.StringVar(&o.local, "local", "", "the `file` instead of penstock.local.yml")
+	f.StringArrayVar(&o.secrets, "secret", nil, "`NAME=FILE` of a secret; NAME alone takes the environment variable")
+	f.StringArrayVar(&o.repos, "repo", nil, "`ALIAS=FOLDER` of another repository")
+	_ = cmd.MarkFlagRequired("step")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		root, _, err := (language.Workspace{Dir: c.Dir}).Locate(cmd.Context(), "x.yml")
+		if err != nil {
+			return err
+		}
+		if o.again, err = localrun.Repeat(root, args[0], step, job); err != nil {
+			return err
+		}
+		at := o.again.Step
+		o.only.Jobs, o.only.Steps = []string{at.Stage + "." + at.Job}, []string{cmp.Or(at.Name, at.Title)}
+		o.event, o.keep, o.jobs = o.again.Record.Event, true, 1
+		if shell {
+			o.breakOn = cmp.Or(at.Name, at.Title)
+		}
+		return c.runFile(cmd.Context(), o, filepath.Join(root, o.again.Record.File))
 	}
 	return cmd
 }
@@ -113,18 +156,69 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 	if err != nil {
 		return err
 	}
-	local, err := language.ReadLocalFile(root, rel, c.pathOr(o.local))
+	if o.remote {
+		return c.runRemote(ctx, o, root, rel)
+	}
+	if o.again != nil {
+		w.Variables = o.again.Record.Variables
+		w.Parameters, err = texts(o.again.Record.Parameters)
+		if err != nil {
+			return err
+		}
+	}
+	once := func(ctx context.Context) error {
+		local, err := language.ReadLocalFile(root, rel, c.pathOr(o.local))
+		if err != nil {
+			return err
+		}
+		job, plan, err := c.prepare(ctx, o, w, local, root, rel)
+		if err != nil {
+			return err
+		}
+		if o.list || o.dryRun {
+			return c.listJobs(plan, o.dryRun)
+		}
+		return c.execute(ctx, o, job, local, plan)
+	}
+	if o.watch && !o.list && !o.dryRun {
+		return c.watchFiles(ctx, root, once)
+	}
+	return once(ctx)
+}
+
+// watchFiles runs again and again: a change ends the run that is under way.
+func (c *cli) watchFiles(ctx context.Context, root string, once func(context.Context) error) error {
+	w, err := localrun.Watch(root)
 	if err != nil {
 		return err
 	}
-	job, plan, err := c.prepare(ctx, o, w, local, root, rel)
-	if err != nil {
-		return err
+	defer w.Close()
+	for {
+		running, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- once(running) }()
+		changed := make(chan string, 1)
+		go func() { changed <- w.Next(ctx) }()
+		var file string
+		select {
+		case file = <-changed:
+			stop()
+			err = <-ended
+		case err = <-ended:
+			if err != nil {
+				c.report(ctx, err)
+			}
+			if ctx.Err() == nil {
+				c.say("Waiting for a change below %s; Ctrl-C ends this.", root)
+			}
+			file = <-changed
+		}
+		stop()
+		if ctx.Err() != nil {
+			return err
+		}
+		c.say("\n%s has changed.", printable(file))
 	}
-	if o.list || o.dryRun {
-		return c.listJobs(plan, o.dryRun)
-	}
-	return c.execute(ctx, o, job, local, plan)
 }
 
 func (c *cli) pathOr(name string) string {
@@ -136,7 +230,7 @@ func (c *cli) pathOr(name string) string {
 
 // prepare compiles the file and collects what the run needs from outside. What
 // is missing is said at once, before anything starts.
-func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*LocalRun, *pipeline.Plan, error) {
+func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*localrun.Request, *pipeline.Plan, error) {
 	for alias, folder := range local.Repositories {
 		if w.Repos[alias] == "" {
 			w.Repos[alias] = local.Path(folder)
@@ -158,7 +252,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	default:
 		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
 	}
-	job := &LocalRun{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
+	job := &localrun.Request{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
 		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}}
 	for _, r := range plan.Resources.Repositories {
 		for _, key := range []string{r.Alias, r.Name} {
@@ -179,75 +273,15 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 			}
 		}
 	}
-	return job, plan, c.localGroups(ctx, o, job, local, plan)
-}
-
-// localGroups gives every variable group of the plan its values.
-func (c *cli) localGroups(ctx context.Context, o *localFlags, job *LocalRun, local *language.LocalFile, plan *pipeline.Plan) error {
 	sources := map[string]language.SecretSource{}
-	for name, s := range local.Secrets {
-		sources[name] = s
-	}
-	for _, s := range o.secrets {
-		name, file, given := strings.Cut(s, "=")
+	for _, secret := range o.secrets {
+		name, file, given := strings.Cut(secret, "=")
 		sources[name] = language.SecretSource{Env: name}
 		if given {
 			sources[name] = language.SecretSource{File: c.path(file)}
 		}
 	}
-	var missing []string
-	for _, r := range reference.Of(plan) {
-		if r.Kind != reference.VariableGroup || job.Plain[r.Name] != nil {
-			continue
-		}
-		group, known := local.VariableGroups[r.Name]
-		if !known { // one that the file does not name holds the given secrets that are used
-			group = usedSecrets(plan, sources)
-			known = len(group) > 0
-		}
-		if !known {
-			missing = append(missing, fmt.Sprintf("%s:%d:%d: variable group %s has no values", r.Origin.File, r.Origin.Line, r.Origin.Column, r.Name))
-			continue
-		}
-		job.Plain[r.Name], job.Secret[r.Name] = map[string]string{}, map[string]string{}
-		for name, v := range group {
-			if v.Secret == "" {
-				job.Plain[r.Name][name] = v.Text
-				continue
-			}
-			value, ok, err := local.Value(ctx, sources[v.Secret], c.Env)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				missing = append(missing, fmt.Sprintf("%s:%d:%d: variable group %s has no value for %s", r.Origin.File, r.Origin.Line, r.Origin.Column, r.Name, name))
-			}
-			job.Secret[r.Name][name] = value
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	slices.Sort(missing)
-	return fault.New(fault.Invalid, "secret-not-given", "%s", strings.Join(missing, "\n")).Want("values in penstock.local.yml; secrets from a file, an environment variable or a stub").
-		Try("variableGroups: { NAME: { key: value, KEY: { secret: KEY } } } and secrets: { KEY: { env: KEY } }, or --secret KEY=FILE")
-}
-
-// usedSecrets are those that the plan mentions as variables.
-func usedSecrets(plan *pipeline.Plan, sources map[string]language.SecretSource) map[string]language.GroupValue {
-	text, err := json.Marshal(plan)
-	if err != nil {
-		return nil
-	}
-	low := strings.ToLower(string(text))
-	group := map[string]language.GroupValue{}
-	for name := range sources {
-		n := strings.ToLower(name)
-		if strings.Contains(low, "$("+n+")") || strings.Contains(low, "variables."+n) || strings.Contains(low, "variables['"+n+"']") {
-			group[name] = language.GroupValue{Secret: name}
-		}
-	}
-	return group
+	return job, plan, job.Groups(ctx, plan, local, sources, c.Env)
 }
 
 func (c *cli) listJobs(plan *pipeline.Plan, checked bool) error {
@@ -275,8 +309,8 @@ func after(names []string) string {
 }
 
 // execute runs and keeps a record below .penstock.
-func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *language.LocalFile, plan *pipeline.Plan) error {
-	folder, number, err := newRunFolder(job.Root)
+func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request, local *language.LocalFile, plan *pipeline.Plan) error {
+	folder, number, err := localrun.NewFolder(job.Root)
 	if err != nil {
 		return err
 	}
@@ -292,6 +326,10 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 	job.OnStart = func(name string, changed int, _ *pipeline.Plan) {
 		tree := "working tree as committed"
 		switch {
+		case o.again != nil && o.again.Work != "":
+			tree = "work folder of " + o.again.Record.Run
+		case o.inPlace:
+			tree = "in the checkout itself"
 		case changed > 0:
 			tree = "working tree with " + count(changed, "changed file")
 		case changed < 0:
@@ -305,16 +343,20 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 		}
 		return c.answerLocally(ctx, o, local, plan, stage, jobName, instructions)
 	}
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	if err := c.observe(o, job, screen, quit); err != nil {
+		_ = os.RemoveAll(folder)
+		return err
+	}
 	end, err := c.RunLocal(ctx, *job)
 	if err = errors.Join(err, view.Close()); err != nil {
 		return err
 	}
-	record := map[string]any{"run": "local:" + strconv.Itoa(number), "number": end.Number, "result": end.Result, "seconds": end.Took.Seconds(), "file": job.File, "parameters": job.Parameters, "variables": job.Variables}
-	if data, err := json.MarshalIndent(record, "", "  "); err == nil {
-		_ = rootfs.WriteFile(filepath.Join(folder, "run.json"), append(data, '\n'), 0o644)
-	}
-	if data, err := json.MarshalIndent(plan, "", "  "); err == nil {
-		_ = rootfs.WriteFile(filepath.Join(folder, "plan.json"), append(data, '\n'), 0o644)
+	record := localrun.Record{Run: "local:" + strconv.Itoa(number), Number: end.Number, Result: end.Result, Seconds: end.Took.Seconds(), File: job.File,
+		Event: job.Event, Parameters: job.Parameters, Variables: job.Variables}
+	if err := localrun.Keep(folder, record, plan); err != nil {
+		return err
 	}
 	failed := end.Result != run.Succeeded && end.Result != run.SucceededWithIssues
 	if !o.keep && !failed {
@@ -325,6 +367,72 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *LocalRun, local *
 		return exitCode(1)
 	}
 	return nil
+}
+
+// observe says how the run is looked at: which steps are recorded, where a
+// person may stop it, and what an earlier run gives.
+func (c *cli) observe(o *localFlags, job *localrun.Request, screen *runview.Screen, quit func()) error {
+	job.InPlace = o.inPlace
+	job.Record = func(s run.RecordedStep) {
+		if err := localrun.KeepStep(job.Folder, s); err != nil {
+			c.say("warning: a step could not be recorded: %v", err)
+		}
+	}
+	if a := o.again; a != nil {
+		job.Replay, job.Work = a.Step, a.Work
+		if a.Work == "" {
+			c.say("%s left no work folder: the step works on the working tree as it is now.", a.Record.Run)
+		}
+	}
+	if o.breakOn == "" {
+		return nil
+	}
+	var terminal sync.Mutex
+	shell := &localrun.Shell{When: o.breakOn, Out: c.Stdout, Say: c.say, Folder: job.Folder, InPlace: o.inPlace, Quit: quit, Only: &terminal}
+	if f, ok := c.Stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		shell.Tty = f
+	}
+	if err := shell.Check(); err != nil {
+		return err
+	}
+	// While the shell has the terminal the run's own lines wait.
+	event, look, ask := job.OnEvent, job.OnLook, job.Ask
+	job.OnEvent = func(e run.Event) { terminal.Lock(); defer terminal.Unlock(); event(e) }
+	if look != nil {
+		job.OnLook = func(d *run.Detail) { terminal.Lock(); defer terminal.Unlock(); look(d) }
+	}
+	job.Ask = func(ctx context.Context, stage, jobName, instructions string) (bool, error) {
+		terminal.Lock()
+		defer terminal.Unlock()
+		return ask(ctx, stage, jobName, instructions)
+	}
+	job.Break = func(ctx context.Context, at *run.Stop) run.Decision {
+		decision := shell.Stop(ctx, at)
+		if screen != nil {
+			terminal.Lock()
+			screen.Below()
+			terminal.Unlock()
+		}
+		return decision
+	}
+	return nil
+}
+
+// texts are parameters as a command line would give them.
+func texts(values map[string]any) (map[string]string, error) {
+	all := map[string]string{}
+	for name, v := range values {
+		if s, ok := v.(string); ok {
+			all[name] = s
+			continue
+		}
+		data, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = string(data)
+	}
+	return all, nil
 }
 
 // screen is the live view, where there is a terminal for it.
@@ -343,45 +451,6 @@ func (c *cli) screen() *runview.Screen {
 }
 
 func (c *cli) resultMark(r run.Result) string { return c.markOf("completed", string(r)) }
-
-// newRunFolder makes .penstock/runs/N and keeps the newest twenty.
-func newRunFolder(root string) (string, int, error) {
-	base := filepath.Join(root, ".penstock", "runs")
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return "", 0, fault.Wrap(err, fault.Invalid, "not-writable", "the checkout cannot be written").At("%s", base)
-	}
-	if err := rootfs.WriteFile(filepath.Join(root, ".penstock", ".gitignore"), []byte("*\n"), 0o644); err != nil {
-		return "", 0, err
-	}
-	list, err := os.ReadDir(base)
-	if err != nil {
-		return "", 0, err
-	}
-	var numbers []int
-	for _, e := range list {
-		if n, err := strconv.Atoi(e.Name()); err == nil {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	next := 1
-	if len(numbers) > 0 {
-		next = numbers[len(numbers)-1] + 1
-	}
-	const kept = 20
-	for _, n := range numbers[:max(0, len(numbers)-kept+1)] {
-		_ = os.RemoveAll(filepath.Join(base, strconv.Itoa(n)))
-	}
-	folder := filepath.Join(base, strconv.Itoa(next))
-	for {
-		err := os.Mkdir(folder, 0o755)
-		if !os.IsExist(err) {
-			return folder, next, err
-		}
-		next++
-		folder = filepath.Join(base, strconv.Itoa(next))
-	}
-}
 
 // relative shows a path from where the person stands, if that is shorter.
 func relative(from, path string) string {

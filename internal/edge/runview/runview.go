@@ -121,13 +121,13 @@ func (v *View) keep(e run.Event, line []byte) {
 	f := v.logs[job+"/"+e.Step]
 	if f == nil {
 		v.order[job]++
-		folder := filepath.Join(v.Folder, "logs", fileName(e.Stage), fileName(e.Job))
+		folder := filepath.Join(v.Folder, "logs", FileName(e.Stage), FileName(e.Job))
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			v.err = err
 			return
 		}
 		var err error
-		if f, err = os.Create(filepath.Join(folder, fmt.Sprintf("%02d-%s.log", v.order[job], fileName(e.Step)))); err != nil {
+		if f, err = os.Create(filepath.Join(folder, fmt.Sprintf("%02d-%s.log", v.order[job], FileName(e.Step)))); err != nil {
 			v.err = err
 			return
 		}
@@ -138,8 +138,8 @@ func (v *View) keep(e run.Event, line []byte) {
 	}
 }
 
-// fileName makes a name of people one of files.
-func fileName(name string) string {
+// FileName makes a name of people one of files.
+func FileName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '_':

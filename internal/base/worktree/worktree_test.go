@@ -1,4 +1,4 @@
-package server
+package worktree
 
 import (
 	"context"
@@ -36,8 +36,8 @@ func TestSnapshotTakesTheTreeAsItIs(t *testing.T) {
 		t.Helper()
 		bare := filepath.Join(t.TempDir(), "r.git")
 		git(t, tree, "init", "-q", "--bare", bare)
-		s := &snapshot{git: "git", folder: tree, bare: bare, index: filepath.Join(t.TempDir(), "index")}
-		branch, commit, changed, err := s.take(context.Background())
+		s := &Snapshot{Git: "git", Folder: tree, Bare: bare, Index: filepath.Join(t.TempDir(), "index")}
+		branch, commit, changed, err := s.Take(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}

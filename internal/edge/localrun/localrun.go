@@ -1,0 +1,125 @@
+// Package localrun prepares a run of a pipeline on a person's machine, talks
+// with the person while it runs, and keeps its record below .penstock.
+package localrun
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
+)
+
+// Request is what a local run asks of the process.
+type Request struct {
+	Root, File, Folder string
+	Repositories       map[string]string
+	Parameters         map[string]any
+	Variables          map[string]string
+	Plain, Secret      map[string]map[string]string // variable groups: group → name → value
+	Only               pipeline.Selection
+	Event              string // push, pr, schedule or "" for a person
+	Jobs               int
+	InPlace            bool   // the working tree itself, not a copy
+	Work               string // work folder of an earlier run; "" = a new one
+	Replay             *run.RecordedStep
+	OnStart            func(number string, changed int, plan *pipeline.Plan)
+	OnLook             func(*run.Detail) // nil = nobody looks
+	OnEvent            func(run.Event)
+	// Ask decides an approval: true lets the run go on.
+	Ask func(ctx context.Context, stage, job, instructions string) (bool, error)
+	// Break decides what becomes of a step; nil = nobody is asked.
+	Break  func(ctx context.Context, at *run.Stop) run.Decision
+	Record func(run.RecordedStep)
+}
+
+// End is how it ended.
+type End struct {
+	Number string
+	Result run.Result
+	Took   time.Duration
+}
+
+// Record is run.json of a run's folder.
+type Record struct {
+	Run        string            `json:"run"` // local:N
+	Number     string            `json:"number"`
+	Result     run.Result        `json:"result"`
+	Seconds    float64           `json:"seconds"`
+	File       string            `json:"file"`
+	Event      string            `json:"event,omitempty"`
+	Parameters map[string]any    `json:"parameters"`
+	Variables  map[string]string `json:"variables"`
+}
+
+// kept is how many runs keep their records.
+const kept = 20
+
+func runsFolder(root string) string { return filepath.Join(root, ".penstock", "runs") }
+
+// numbers lists the runs of a checkout, oldest first.
+func numbers(root string) ([]int, error) {
+	list, err := os.ReadDir(runsFolder(root))
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	var all []int
+	for _, e := range list {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// NewFolder makes .penstock/runs/N and keeps the newest twenty.
+func NewFolder(root string) (string, int, error) {
+	base := runsFolder(root)
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", 0, fault.Wrap(err, fault.Invalid, "not-writable", "the checkout cannot be written").At("%s", base)
+	}
+	if err := rootfs.WriteFile(filepath.Join(root, ".penstock", ".gitignore"), []byte("*\n"), 0o644); err != nil {
+		return "", 0, err
+	}
+	all, err := numbers(root)
+	if err != nil {
+		return "", 0, err
+	}
+	next := 1
+	if len(all) > 0 {
+		next = all[len(all)-1] + 1
+	}
+	for _, n := range all[:max(0, len(all)-kept+1)] {
+		_ = os.RemoveAll(filepath.Join(base, strconv.Itoa(n)))
+	}
+	for {
+		folder := filepath.Join(base, strconv.Itoa(next))
+		err := os.Mkdir(folder, 0o755)
+		if !os.IsExist(err) {
+			return folder, next, err
+		}
+		next++
+	}
+}
+
+// Keep writes run.json and plan.json into the folder of a run.
+func Keep(folder string, r Record, plan *pipeline.Plan) error {
+	for name, v := range map[string]any{"run.json": r, "plan.json": plan} {
+		data, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := rootfs.WriteFile(filepath.Join(folder, name), append(data, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

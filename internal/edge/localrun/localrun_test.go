@@ -1,0 +1,123 @@
+package localrun
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"penstock.dev/penstock/internal/base/mask"
+)
+
+// What a program prints of a secret stays hidden however it is cut; what a
+// person types is seen at once where it is shorter than any secret.
+func TestScreenMasks(t *testing.T) {
+	const secret = "hunter-22"
+	for cut := 1; cut <= len(secret); cut++ {
+		for _, rested := range []bool{false, true} {
+			m := &mask.Masker{}
+			m.Add(secret)
+			var out bytes.Buffer
+			s := &screen{out: &out, stream: m.Stream()}
+			text := "key " + secret + " and hum"
+			for len(text) > 0 {
+				n := min(cut, len(text))
+				_, _ = s.Write([]byte(text[:n]))
+				if rested {
+					s.rest()
+				}
+				text = text[n:]
+			}
+			if rested && !strings.HasSuffix(out.String(), " and hum") {
+				t.Errorf("cut %d: what was typed last is not seen: %q", cut, out.String())
+			}
+			s.Close()
+			shown := strings.ReplaceAll(out.String(), "hun***", "***")
+			shown = strings.ReplaceAll(strings.ReplaceAll(shown, "hu***", "***"), "h***", "***")
+			if shown != "key *** and hum" {
+				t.Errorf("cut %d, rested %v: %q", cut, rested, out.String())
+			}
+		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"src", "out"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(name, text string) {
+		t.Helper()
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(".gitignore", "out/\n*.o\n")
+	cmd := exec.Command("git", "init", "-q")
+	cmd.Dir = root
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Watch(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	// What is ignored comes first: had it counted, it would be the answer.
+	write("out/binary", "1")
+	write("main.o", "1")
+	write(".penstock/runs/1/run.json", "{}")
+	write("src/main.c", "int main;")
+	if got := w.Next(t.Context()); got != filepath.Join("src", "main.c") {
+		t.Errorf("changed: %q", got)
+	}
+	write("new/deep.txt", "1") // a folder that did not exist is watched from then on
+	if got := w.Next(t.Context()); !strings.HasPrefix(got, "new") {
+		t.Errorf("changed: %q", got)
+	}
+	write("new/deep.txt", "2")
+	if got := w.Next(t.Context()); got != filepath.Join("new", "deep.txt") {
+		t.Errorf("changed: %q", got)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := w.Next(ended); got != "" {
+		t.Errorf("after the end: %q", got)
+	}
+}
+
+func TestCommandsQuote(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("bash is not installed")
+	}
+	dir := filepath.Join(t.TempDir(), "it's $(here)")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	rc := filepath.Join(dir, "rc")
+	if err := os.WriteFile(rc, []byte(commands(dir, "st'age/$(touch x)`touch y`")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bash, "-c", `. "$1"; for i in 1; do retry; done; echo not reached`, "-", rc)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	said, readErr := os.ReadFile(filepath.Join(dir, "decision"))
+	if err != nil || readErr != nil || string(said) != "retry" || len(out) > 0 {
+		t.Errorf("%v %v %q %q", err, readErr, said, out)
+	}
+	for _, made := range []string{"x", "y"} {
+		if _, err := os.Stat(filepath.Join(dir, made)); err == nil {
+			t.Errorf("the prompt ran a command: %s", made)
+		}
+	}
+}
