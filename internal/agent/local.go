@@ -21,6 +21,9 @@ type Local struct {
 	// Kept says that the work folder is that of an earlier run, sources included,
 	// and stays as it is.
 	Kept bool
+	// Objects is where a repository is on this machine, by its URL; "" = it is not
+	// here. A checkout then reads its objects there. nil = none is.
+	Objects func(url string) string
 	// Break decides what becomes of a step at which somebody may want to look:
 	// before it runs, and when it has failed. nil = nobody looks.
 	Break func(ctx context.Context, at *run.Stop) run.Decision

@@ -283,7 +283,7 @@ func (s *step) context(t *task.Task) *task.Context {
 		result = run.Canceled
 	}
 	return &task.Context{Host: s, Changes: s, Folders: s, Job: s.m, Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records,
-		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: result,
+		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: result, Borrow: s.machine.Local.Objects,
 		Environ: func() []string { return s.environment(s.spec.Env) }}
 }
 

@@ -38,14 +38,14 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := open(ctx, cfg, "test", log)
+	s, err := open(ctx, cfg, onDisk, "test", log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.listen(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.start(ctx); err != nil {
+	if err := s.start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.pools.EnsurePool(ctx, "default"); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"penstock.dev/penstock/internal/agent"
@@ -84,28 +85,31 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 	}
 	defer func() { _ = os.RemoveAll(data) }()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
-	l := &local{o: o}
+	l := &local{o: o, bares: map[string]string{}}
 	if err := l.open(work, data); err != nil {
 		return nil, err
 	}
-	group := startstop.New(work)
+	group, agents := startstop.New(work), startstop.New(work)
 	defer func() {
 		close(l.stopping)
 		l.pools.Wake()
+		// The agent first: it waits for an answer to its last report.
+		agents.Stop()
+		_ = agents.Wait()
 		group.Stop()
 		_ = l.http.Close()
 		_ = group.Wait()
 		_ = l.close()
 	}()
 	l.loops(group)
-	if err := l.startAgent(work, group); err != nil {
+	if err := l.startAgent(work, agents); err != nil {
 		return nil, err
 	}
 	id, err := l.queue(work)
 	if err != nil {
 		return nil, err
 	}
-	d, err := l.follow(ctx, work, id)
+	d, err := l.follow(ctx, work, id, agents.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +121,22 @@ type local struct {
 	*Server
 	o       LocalOptions
 	project *project.Project
+
+	mu    sync.Mutex
+	bares map[string]string // repository → its folder
+}
+
+func (l *local) bare(r *repos.Repository) string { return filepath.Join(l.git.Folder, r.ID+".git") }
+
+// objects finds a repository of this run by its URL.
+func (l *local) objects(url string) string {
+	name, ours := strings.CutPrefix(url, l.URL()+"/"+l.cfg.Organization+"/"+localProject+"/_git/")
+	if !ours {
+		return ""
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bares[strings.ToLower(name)]
 }
 
 const localProject = "local"
@@ -127,14 +147,15 @@ func (l *local) open(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
-	if l.Server, err = open(ctx, cfg, l.o.Version, l.o.Log); err != nil {
+	if l.Server, err = open(ctx, cfg, inMemory, l.o.Version, l.o.Log); err != nil {
 		return err
 	}
+	l.git.Folder = filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenHTTP(); err != nil {
 		return err
 	}
-	if _, err := l.start(ctx); err != nil {
+	if err := l.start(ctx); err != nil {
 		return err
 	}
 	l.project, err = l.projects.Create(ctx, localProject, "")
@@ -153,8 +174,10 @@ func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
 	if err := os.Remove(filepath.Join(work, "agent.json")); err != nil && !os.IsNotExist(err) { // of an earlier run
 		return err
 	}
+	watched := l.o.Agent
+	watched.Objects = l.objects
 	group.Go("agent", func(ctx context.Context) error {
-		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Local: l.o.Agent,
+		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Local: watched,
 			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log, Tasks: l.o.Tasks, NodeFolder: l.o.NodeFolder, ToolCache: l.o.ToolCache, CacheDir: l.o.CacheDir})
 	})
 	return nil
@@ -201,8 +224,11 @@ func (l *local) repository(ctx context.Context, name, folder string) (r *repos.R
 	if r, err = l.repos.Create(ctx, l.project.ID, repositoryName(name)); err != nil {
 		return nil, "", "", 0, err
 	}
-	s := &worktree.Snapshot{Git: l.cfg.Git.Binary, Folder: folder, Bare: filepath.Join(l.cfg.Data, "git", r.ID+".git"), Index: filepath.Join(l.cfg.Data, "index-"+r.ID)}
+	s := &worktree.Snapshot{Git: l.cfg.Git.Binary, Folder: folder, Bare: l.bare(r), Index: filepath.Join(l.cfg.Data, "index-"+r.ID)}
 	branch, commit, changed, err = s.Take(ctx)
+	l.mu.Lock()
+	l.bares[strings.ToLower(r.Name)] = s.Bare
+	l.mu.Unlock()
 	if err != nil {
 		return nil, "", "", 0, err
 	}
@@ -266,7 +292,7 @@ func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit stri
 
 // follow reports what happens until the run has ended. When ctx ends, the run
 // is cancelled: its always() steps still run.
-func (l *local) follow(ctx, work context.Context, id string) (*run.Detail, error) {
+func (l *local) follow(ctx, work context.Context, id string, agents context.Context) (*run.Detail, error) {
 	sub := l.hub.Subscribe("runs", "run/"+id, "approvals", "logs/"+id)
 	defer sub.Close()
 	tick := time.NewTicker(50 * time.Millisecond) // log lines come without a signal
@@ -297,6 +323,8 @@ func (l *local) follow(ctx, work context.Context, id string) (*run.Detail, error
 		select {
 		case <-sub.C:
 		case <-tick.C:
+		case <-agents.Done():
+			return nil, context.Cause(agents)
 		case <-cancelled:
 			cancelled = nil
 			if _, err := l.runs.Cancel(work, id); err != nil && !fault.Is(err, fault.Conflict) {

@@ -21,7 +21,6 @@ import (
 	"penstock.dev/penstock/internal/adapter/blobstore"
 	"penstock.dev/penstock/internal/adapter/gitcli"
 	"penstock.dev/penstock/internal/adapter/seal"
-	"penstock.dev/penstock/internal/adapter/sqlstore"
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/outbox"
@@ -52,7 +51,7 @@ type Server struct {
 	log     *slog.Logger
 	clock   store.Clock
 
-	db      *sqlstore.DB
+	db      *storage
 	blobs   *blobstore.Store
 	git     *gitcli.Git
 	hub     *broadcast.Hub
@@ -83,13 +82,13 @@ type Server struct {
 }
 
 // open builds the server on a data folder without starting anything.
-func open(ctx context.Context, cfg Config, version string, log *slog.Logger) (*Server, error) {
+func open(ctx context.Context, cfg Config, database opener, version string, log *slog.Logger) (*Server, error) {
 	if err := writable(cfg.Data); err != nil {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, version: version, log: log, hub: &broadcast.Hub{}, monitor: &monitor.Recorder{}, stopping: make(chan struct{}), ended: newEnded()}
 	var err error
-	if s.db, err = sqlstore.Open(ctx, cfg.Data); err != nil {
+	if s.db, err = database(ctx, cfg.Data); err != nil {
 		return nil, err
 	}
 	if s.blobs, err = blobstore.OpenFolder(filepath.Join(cfg.Data, "blobs"), filepath.Join(cfg.Data, "tmp")); err != nil {
@@ -135,41 +134,41 @@ func writable(folder string) error {
 // build wires the use cases.
 func (s *Server) build(sealer keyvault.Sealer) {
 	db := s.db
-	s.audit = &audit.Service{Records: sqlstore.NewTable[audit.Record](db, "audit", "audit record"), Tx: db, Clock: s.clock}
+	s.audit = &audit.Service{Records: table[audit.Record](db, "audit", "audit record"), Tx: db, Clock: s.clock}
 	s.identity = identity.NewService(identity.Store{
-		Users: sqlstore.NewTable[identity.User](db, "users", "user"), Groups: sqlstore.NewTable[identity.Group](db, "groups", "group"),
-		Grants: sqlstore.NewTable[identity.Grant](db, "grants", "grant"), Tokens: sqlstore.NewTable[identity.Token](db, "tokens", "token")}, db, s.audit, s.clock)
-	s.projects = &project.Service{Projects: sqlstore.NewTable[project.Project](db, "projects", "project"), Tx: db, Audit: s.audit, Clock: s.clock}
-	s.repos = &repos.Service{Repositories: sqlstore.NewTable[repos.Repository](db, "repositories", "repository"),
-		Pushes: sqlstore.NewTable[repos.Push](db, "pushes", "push"), Tx: db, Audit: s.audit, Clock: s.clock, Git: s.git, History: s.git}
-	s.pools = &agentpool.Service{Pools: sqlstore.NewTable[agentpool.Pool](db, "pools", "pool"), Agents: sqlstore.NewTable[agentpool.Agent](db, "agents", "agent"),
-		Requests: sqlstore.NewTable[agentpool.Request](db, "requests", "job request"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock, LeaseTTL: s.cfg.Orchestrator.LeaseTTL}
-	s.environments = &environment.Service{Environments: sqlstore.NewTable[environment.Environment](db, "environments", "environment"),
-		VMs: sqlstore.NewTable[environment.VM](db, "vms", "VM"), Checks: sqlstore.NewTable[environment.Check](db, "checks", "check"),
-		Approvals: sqlstore.NewTable[environment.Approval](db, "approvals", "approval"), Locks: sqlstore.NewTable[environment.Lock](db, "locks", "lock"),
-		Deployments: sqlstore.NewTable[environment.Deployment](db, "deployments", "deployment"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock}
-	s.vaults = &keyvault.Service{Vaults: sqlstore.NewTable[keyvault.Vault](db, "vaults", "vault"),
-		Secrets: sqlstore.NewTable[keyvault.Secret](db, "secrets", "secret"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
-	s.groups = &variablegroup.Service{Groups: sqlstore.NewTable[variablegroup.Group](db, "variable_groups", "variable group"), Tx: db, Audit: s.audit, Vaults: s.vaults}
-	s.artifacts = &artifact.Service{Artifacts: sqlstore.NewTable[artifact.Artifact](db, "artifacts", "artifact"), Blobs: s.blobs, Clock: s.clock}
-	s.tests = &testresult.Service{Runs: sqlstore.NewTable[testresult.TestRun](db, "test_runs", "test run"), Clock: s.clock}
+		Users: table[identity.User](db, "users", "user"), Groups: table[identity.Group](db, "groups", "group"),
+		Grants: table[identity.Grant](db, "grants", "grant"), Tokens: table[identity.Token](db, "tokens", "token")}, db, s.audit, s.clock)
+	s.projects = &project.Service{Projects: table[project.Project](db, "projects", "project"), Tx: db, Audit: s.audit, Clock: s.clock}
+	s.repos = &repos.Service{Repositories: table[repos.Repository](db, "repositories", "repository"),
+		Pushes: table[repos.Push](db, "pushes", "push"), Tx: db, Audit: s.audit, Clock: s.clock, Git: s.git, History: s.git}
+	s.pools = &agentpool.Service{Pools: table[agentpool.Pool](db, "pools", "pool"), Agents: table[agentpool.Agent](db, "agents", "agent"),
+		Requests: table[agentpool.Request](db, "requests", "job request"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock, LeaseTTL: s.cfg.Orchestrator.LeaseTTL}
+	s.environments = &environment.Service{Environments: table[environment.Environment](db, "environments", "environment"),
+		VMs: table[environment.VM](db, "vms", "VM"), Checks: table[environment.Check](db, "checks", "check"),
+		Approvals: table[environment.Approval](db, "approvals", "approval"), Locks: table[environment.Lock](db, "locks", "lock"),
+		Deployments: table[environment.Deployment](db, "deployments", "deployment"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock}
+	s.vaults = &keyvault.Service{Vaults: table[keyvault.Vault](db, "vaults", "vault"),
+		Secrets: table[keyvault.Secret](db, "secrets", "secret"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
+	s.groups = &variablegroup.Service{Groups: table[variablegroup.Group](db, "variable_groups", "variable group"), Tx: db, Audit: s.audit, Vaults: s.vaults}
+	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Blobs: s.blobs, Clock: s.clock}
+	s.tests = &testresult.Service{Runs: table[testresult.TestRun](db, "test_runs", "test run"), Clock: s.clock}
 	s.machines = &machines{server: s}
-	s.apps = &application.Service{Apps: sqlstore.NewTable[application.Application](db, "applications", "application"),
-		Swaps: sqlstore.NewTable[application.Swap](db, "swaps", "swap"), Tx: db, Audit: s.audit, Environments: s.environments, VariableGroups: s.groups,
+	s.apps = &application.Service{Apps: table[application.Application](db, "applications", "application"),
+		Swaps: table[application.Swap](db, "swaps", "swap"), Tx: db, Audit: s.audit, Environments: s.environments, VariableGroups: s.groups,
 		Clock: s.clock, Switch: s.planes, Zones: strings.Split(s.cfg.DNS.Zones, ","), Fronts: s.cfg.Gateway.Fronts,
 		GatewayPort: func() string { return portSuffix(s.ports.Gateway) }, DNSAddress: func() string { return s.ports.DNS }}
 	if s.cfg.VMs.Local.Enabled {
 		s.apps.Machines = s.machines
 	}
-	s.runs = &run.Service{Store: run.Store{Pipelines: sqlstore.NewTable[run.Pipeline](db, "pipelines", "pipeline"), Runs: sqlstore.NewTable[run.Run](db, "runs", "run"),
-		Plans: sqlstore.NewTable[run.Planned](db, "plans", "plan"), Stages: sqlstore.NewTable[run.Stage](db, "stages", "stage"),
-		Phases: sqlstore.NewTable[run.Phase](db, "phases", "phase"), Jobs: sqlstore.NewTable[run.Job](db, "jobs", "job")},
+	s.runs = &run.Service{Store: run.Store{Pipelines: table[run.Pipeline](db, "pipelines", "pipeline"), Runs: table[run.Run](db, "runs", "run"),
+		Plans: table[run.Planned](db, "plans", "plan"), Stages: table[run.Stage](db, "stages", "stage"),
+		Phases: table[run.Phase](db, "phases", "phase"), Jobs: table[run.Job](db, "jobs", "job")},
 		Tx: db, Audit: s.audit, Clock: s.clock, Identity: s.identity, Projects: s.projects, Repos: s.repos, Pools: s.pools, Environments: s.environments,
-		Applications: s.apps, VariableGroups: s.groups, Artifacts: s.artifacts, Logs: sqlstore.Logs{DB: db}, Hub: s.hub,
+		Applications: s.apps, VariableGroups: s.groups, Artifacts: s.artifacts, Logs: db.logs, Hub: s.hub,
 		Address: run.Address{Organization: s.cfg.Organization, BaseURL: s.URL}, ImpliedTrigger: s.cfg.Orchestrator.ImpliedCITrigger}
 	s.runs.ServerTasks = s.tasks()
-	s.prs = &pullrequest.Service{PullRequests: sqlstore.NewTable[pullrequest.PullRequest](db, "pull_requests", "pull request"),
-		Policies: sqlstore.NewTable[pullrequest.Policy](db, "policies", "policy"), Tx: db, Audit: s.audit, Clock: s.clock, Repos: s.repos, Runs: s.runs, Hub: s.hub}
+	s.prs = &pullrequest.Service{PullRequests: table[pullrequest.PullRequest](db, "pull_requests", "pull request"),
+		Policies: table[pullrequest.Policy](db, "policies", "policy"), Tx: db, Audit: s.audit, Clock: s.clock, Repos: s.repos, Runs: s.runs, Hub: s.hub}
 	s.repos.Protection = s.prs
 }
 
@@ -280,5 +279,5 @@ func every(d time.Duration, fn func(context.Context)) func(context.Context) erro
 
 // close ends what open began.
 func (s *Server) close() error {
-	return errors.Join(s.blobs.Close(), s.db.Close())
+	return errors.Join(s.blobs.Close(), s.db.close())
 }

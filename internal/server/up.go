@@ -51,7 +51,7 @@ func Up(ctx context.Context, o Options) error {
 		return err
 	}
 	defer stopTrace()
-	s, err := open(ctx, cfg, o.Version, o.Log)
+	s, err := open(ctx, cfg, onDisk, o.Version, o.Log)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,10 @@ func Up(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	password, err := s.start(ctx)
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	password, err := s.firstUser(identity.With(ctx, identity.System()))
 	if err != nil {
 		return err
 	}
@@ -104,31 +107,27 @@ func Running(data string) bool {
 	return false
 }
 
-// start brings the stored state and the data planes together and makes the
-// administrator at the first start.
-func (s *Server) start(ctx context.Context) (password string, err error) {
+// start brings the stored state and the data planes together.
+func (s *Server) start(ctx context.Context) error {
 	ctx = identity.With(ctx, identity.System())
 	if err := s.machines.open(); err != nil {
-		return "", err
-	}
-	if password, err = s.firstUser(ctx); err != nil {
-		return "", err
+		return err
 	}
 	if err := s.apps.Recover(ctx); err != nil {
-		return "", err
+		return err
 	}
 	if err := s.apps.Reconcile(ctx); err != nil {
-		return "", err
+		return err
 	}
 	if err := s.runs.ReleaseLeftovers(ctx); err != nil {
-		return "", err
+		return err
 	}
 	if err := s.repos.Reconcile(ctx); err != nil {
-		return "", err
+		return err
 	}
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
-	return password, nil
+	return nil
 }
 
 // firstUser makes the administrator with a random password, once.

@@ -48,6 +48,9 @@ func checkout(ctx context.Context, c *Context) error {
 	}
 	w := &gitRun{c: c, git: git, dir: dir, auth: "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("job:"+c.Job.AccessToken))}
 	c.Printf("Syncing repository: %s (Git)", repo.Name)
+	if done, err := w.borrow(ctx, repo); done || err != nil {
+		return err
+	}
 	if err := w.prepare(ctx, repo.URL); err != nil {
 		return err
 	}
@@ -133,6 +136,58 @@ func (w *gitRun) run(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// borrow makes a new checkout that reads the objects of a repository on this
+// machine where they are. What only a fetch can do is left to one.
+func (w *gitRun) borrow(ctx context.Context, repo run.Repository) (done bool, err error) {
+	depth := w.c.Input("fetchDepth")
+	if w.c.Borrow == nil || w.c.Bool("fetchTags") || w.c.Input("fetchFilter") != "" || depth != "" && depth != "0" && depth != "1" {
+		return false, nil
+	}
+	bare := w.c.Borrow(repo.URL)
+	if entries, err := os.ReadDir(w.dir); bare == "" || err != nil || len(entries) > 0 {
+		return false, err
+	}
+	if err := w.run(ctx, "init", "--quiet", "--template="); err != nil {
+		return false, err
+	}
+	in := func(name string) string { return filepath.Join(w.dir, ".git", filepath.FromSlash(name)) }
+	files := map[string]string{"objects/info/alternates": filepath.Join(bare, "objects") + "\n", "refs/remotes/origin/penstock": repo.Commit + "\n"}
+	if shallow, err := os.ReadFile(filepath.Join(bare, "shallow")); err == nil {
+		files["shallow"] = string(shallow)
+	}
+	if depth == "1" {
+		files["shallow"] = repo.Commit + "\n"
+	}
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(in(name)), 0o755); err != nil {
+			return false, err
+		}
+		if err := os.WriteFile(in(name), []byte(text), 0o644); err != nil {
+			return false, err
+		}
+	}
+	if err := w.configure("[remote \"origin\"]\n\turl = " + repo.URL + "\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"); err != nil {
+		return false, err
+	}
+	if err := w.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--force", "--detach", repo.Commit); err != nil {
+		return false, err
+	}
+	return true, w.extras(ctx)
+}
+
+// configure adds to the configuration of the checkout.
+func (w *gitRun) configure(text string) error {
+	f, err := os.OpenFile(filepath.Join(w.dir, ".git", "config"), os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
 // prepare makes the folder a repository with the right remote, emptying what
 // belongs to another one.
 func (w *gitRun) prepare(ctx context.Context, url string) error {
@@ -176,15 +231,7 @@ func (w *gitRun) extras(ctx context.Context) error {
 		}
 	}
 	if w.c.Bool("persistCredentials") {
-		f, err := os.OpenFile(filepath.Join(w.dir, ".git", "config"), os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteString("[http]\n\textraHeader = " + w.auth + "\n")
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		return err
+		return w.configure("[http]\n\textraHeader = " + w.auth + "\n")
 	}
 	return nil
 }

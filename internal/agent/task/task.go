@@ -103,6 +103,8 @@ type Context struct {
 	Folders
 	Job       *run.JobMessage
 	JobResult run.Result        // so far
+	// Borrow is where a repository is on this machine, by its URL; nil = nowhere.
+	Borrow func(url string) string
 	Inputs    map[string]string // lower-case names, macros expanded
 	Version   string            // major
 	State     map[string]string // what the parts of one step tell each other

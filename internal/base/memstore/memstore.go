@@ -1,213 +1,158 @@
-// Package memstore keeps documents in memory, for tests of what needs a store but
-// not a database. Its tables behave like real ones; its transactions do not roll
-// back.
+// Package memstore keeps documents in memory, for a process that needs no more
+// than its own lifetime: a run without a server, a test. It behaves as a database
+// does: one transaction at a time, nobody sees what is not committed, and what
+// fails leaves nothing behind.
 package memstore
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
 
-	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/outbox"
-	"penstock.dev/penstock/internal/base/store"
 )
 
-// Runner implements store.Runner without rolling back.
+// Runner implements store.Runner and outbox.Queue.
 type Runner struct {
-	mu       sync.Mutex
+	writing sync.Mutex // one transaction at a time
+
+	mu        sync.RWMutex // guards what is committed, tables included
+	counters  map[string]int
+	messages  []outbox.Message
+	committed chan struct{}
+}
+
+// tx is what a transaction has changed so far.
+type tx struct {
+	runner   *Runner
+	tables   map[any]func() // table → what commits its changes
+	changes  map[any]any    // table → its changes
 	counters map[string]int
-	Messages []outbox.Message
+	emitted  []outbox.Message
+}
+
+type txKey struct{}
+
+func (r *Runner) of(ctx context.Context) *tx {
+	if t, ok := ctx.Value(txKey{}).(*tx); ok && t.runner == r {
+		return t
+	}
+	return nil
 }
 
 // InTx implements store.Runner.
 func (r *Runner) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	return fn(ctx)
+	if r.of(ctx) != nil {
+		return fn(ctx)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	t := &tx{runner: r, tables: map[any]func(){}, changes: map[any]any{}, counters: map[string]int{}}
+	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
+		return err
+	}
+	r.commit(t)
+	return nil
+}
+
+func (r *Runner) commit(t *tx) {
+	r.mu.Lock()
+	for _, apply := range t.tables {
+		apply()
+	}
+	for name, n := range t.counters {
+		if r.counters == nil {
+			r.counters = map[string]int{}
+		}
+		r.counters[name] = n
+	}
+	r.messages = append(r.messages, t.emitted...)
+	r.mu.Unlock()
+	if len(t.emitted) > 0 {
+		select {
+		case r.signal() <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (r *Runner) signal() chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.committed == nil {
+		r.committed = make(chan struct{}, 1)
+	}
+	return r.committed
 }
 
 // Emit implements store.Runner.
-func (r *Runner) Emit(_ context.Context, messages ...outbox.Message) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.Messages = append(r.Messages, messages...)
-	return nil
+func (r *Runner) Emit(ctx context.Context, messages ...outbox.Message) error {
+	return r.InTx(ctx, func(ctx context.Context) error {
+		t := r.of(ctx)
+		for _, m := range messages {
+			m.Due = m.Due.UTC().Truncate(time.Microsecond)
+			t.emitted = append(t.emitted, m)
+		}
+		return nil
+	})
 }
 
 // Next implements store.Runner.
-func (r *Runner) Next(_ context.Context, name string) (int, error) {
+func (r *Runner) Next(ctx context.Context, name string) (n int, err error) {
+	err = r.InTx(ctx, func(ctx context.Context) error {
+		t := r.of(ctx)
+		r.mu.RLock()
+		n = r.counters[name] + 1
+		r.mu.RUnlock()
+		if given, ok := t.counters[name]; ok {
+			n = given + 1
+		}
+		t.counters[name] = n
+		return nil
+	})
+	return n, err
+}
+
+// DueMessages implements outbox.Queue.
+func (r *Runner) DueMessages(_ context.Context, now time.Time, limit int) ([]outbox.Message, time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.counters == nil {
-		r.counters = map[string]int{}
-	}
-	r.counters[name]++
-	return r.counters[name], nil
-}
-
-// Table implements store.Table.
-type Table[T any] struct {
-	mu   sync.Mutex
-	docs map[string]storedDoc
-	cols map[string][]int
-}
-
-type storedDoc struct {
-	data []byte
-	rev  int64
-}
-
-// NewTable makes an empty table.
-func NewTable[T any]() *Table[T] {
-	t := &Table[T]{docs: map[string]storedDoc{}, cols: map[string][]int{}}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
-		if c := f.Tag.Get("col"); c != "" {
-			t.cols[c] = f.Index
+	slices.SortStableFunc(r.messages, func(a, b outbox.Message) int { return a.Due.Compare(b.Due) })
+	for i, m := range r.messages {
+		if m.Due.After(now) {
+			return slices.Clone(r.messages[:i]), m.Due, nil
+		}
+		if i == limit {
+			return slices.Clone(r.messages[:i]), time.Time{}, nil
 		}
 	}
-	return t
+	return slices.Clone(r.messages), time.Time{}, nil
 }
 
-func (t *Table[T]) column(doc *T, name string) any {
-	index, ok := t.cols[name]
-	if !ok {
-		panic("Table: no column " + name)
-	}
-	return reflect.ValueOf(doc).Elem().FieldByIndex(index).Interface()
-}
-
-func (t *Table[T]) open(s storedDoc) (*T, error) {
-	doc := new(T)
-	if err := json.Unmarshal(s.data, doc); err != nil {
-		return nil, err
-	}
-	any(doc).(store.Document).SetRev(s.rev)
-	return doc, nil
-}
-
-// Get implements store.Table.
-func (t *Table[T]) Get(_ context.Context, id string) (*T, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s, ok := t.docs[id]
-	if !ok {
-		return nil, fault.New(fault.NotFound, "not-found", "no %T %s", *new(T), id)
-	}
-	return t.open(s)
-}
-
-// Insert implements store.Table; key, hash and dedup are unique.
-func (t *Table[T]) Insert(_ context.Context, doc *T) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	id := t.column(doc, "id").(string)
-	if _, taken := t.docs[id]; taken {
-		return fault.New(fault.Conflict, "already-exists", "%T %s exists", *doc, id)
-	}
-	for _, unique := range []string{"key", "hash", "dedup"} {
-		if _, has := t.cols[unique]; !has {
-			continue
-		}
-		for _, s := range t.docs {
-			other, err := t.open(s)
-			if err != nil {
-				return err
-			}
-			if t.column(other, unique) == t.column(doc, unique) {
-				return fault.New(fault.Conflict, "already-exists", "%T with that %s exists", *doc, unique)
-			}
-		}
-	}
-	return t.put(id, doc, 1)
-}
-
-func (t *Table[T]) put(id string, doc *T, rev int64) error {
-	data, err := json.Marshal(doc)
-	if err != nil {
-		return err
-	}
-	t.docs[id] = storedDoc{data, rev}
-	any(doc).(store.Document).SetRev(rev)
+// Done implements outbox.Queue.
+func (r *Runner) Done(_ context.Context, id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.messages = slices.DeleteFunc(r.messages, func(m outbox.Message) bool { return m.ID == id })
 	return nil
 }
 
-// Save implements store.Table.
-func (t *Table[T]) Save(_ context.Context, doc *T) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	id := t.column(doc, "id").(string)
-	rev := any(doc).(store.Document).Rev()
-	if t.docs[id].rev != rev {
-		return fault.New(fault.Conflict, "changed", "%T %s changed", *doc, id)
+// Postpone implements outbox.Queue.
+func (r *Runner) Postpone(_ context.Context, id string, due time.Time, _ string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.messages {
+		if r.messages[i].ID == id {
+			r.messages[i].Attempts++
+			r.messages[i].Due = due.UTC().Truncate(time.Microsecond)
+		}
 	}
-	return t.put(id, doc, rev+1)
-}
-
-// Delete implements store.Table.
-func (t *Table[T]) Delete(_ context.Context, id string) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.docs, id)
 	return nil
 }
 
-// Find implements store.Table.
-func (t *Table[T]) Find(_ context.Context, q store.Query) ([]*T, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var found []*T
-	for _, s := range t.docs {
-		doc, err := t.open(s)
-		if err != nil {
-			return nil, err
-		}
-		if t.matches(doc, q.Where) {
-			found = append(found, doc)
-		}
-	}
-	order := cmp.Or(q.Order, "id")
-	slices.SortFunc(found, func(a, b *T) int {
-		n := compareValues(t.column(a, order), t.column(b, order))
-		if q.Desc {
-			return -n
-		}
-		return n
-	})
-	if q.Limit > 0 && len(found) > q.Limit {
-		found = found[:q.Limit]
-	}
-	return found, nil
-}
-
-func (t *Table[T]) matches(doc *T, where []store.Cond) bool {
-	for _, c := range where {
-		v := t.column(doc, c.Column)
-		if c.Op == store.In {
-			if !slices.Contains(c.Value.([]string), fmt.Sprint(v)) {
-				return false
-			}
-			continue
-		}
-		n := compareValues(v, c.Value)
-		ok := map[store.Op]bool{store.Eq: n == 0, store.Ne: n != 0, store.Lt: n < 0, store.Le: n <= 0, store.Gt: n > 0, store.Ge: n >= 0}[c.Op]
-		if !ok {
-			return false
-		}
-	}
-	return true
-}
-
-func compareValues(a, b any) int {
-	if x, ok := a.(time.Time); ok {
-		return x.Compare(b.(time.Time))
-	}
-	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
-	if x.CanInt() && y.CanInt() {
-		return cmp.Compare(x.Int(), y.Int())
-	}
-	return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b))
-}
+// Committed implements outbox.Queue.
+func (r *Runner) Committed() <-chan struct{} { return r.signal() }

@@ -31,47 +31,65 @@ type Snapshot struct {
 	dir string // its git folder
 }
 
+// head is what the folder's repository says of itself.
+type head struct {
+	branch       string // checked out; "" where none is
+	commit, tree string // "" before the first commit
+}
+
 // Take returns the branch, the commit, and how many files differ from HEAD, -1
 // without one.
 func (s *Snapshot) Take(ctx context.Context) (branch, commit string, changed int, err error) {
-	branch, s.dir = "main", s.Bare
-	head := ""
-	if found, err := s.run(ctx, "", nil, "rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel"); err == nil {
-		lines := strings.Split(found, "\n")
-		if len(lines) == 3 && sameFolder(lines[2], s.Folder) {
-			s.own, s.dir = filepath.Join(lines[0], "objects"), lines[1]
-			if branch, head, err = s.borrow(ctx); err != nil {
-				return "", "", 0, err
-			}
-		}
+	s.dir = s.Bare
+	h, err := s.look(ctx)
+	if err != nil {
+		return "", "", 0, err
 	}
-	if commit, changed, err = s.commit(ctx, head); err != nil {
+	if commit, changed, err = s.commit(ctx, h); err != nil {
 		return "", "", 0, fault.Wrap(err, fault.Invalid, "snapshot", "the working tree cannot be read").At("%s", s.Folder)
 	}
-	_, err = s.run(ctx, s.Bare, nil, "update-ref", "refs/heads/"+branch, commit)
-	return branch, commit, changed, err
+	branch = cmp.Or(h.branch, "main")
+	ref := filepath.Join(s.Bare, "refs", "heads", filepath.FromSlash(branch))
+	if err := os.MkdirAll(filepath.Dir(ref), 0o755); err != nil {
+		return "", "", 0, err
+	}
+	return branch, commit, changed, os.WriteFile(ref, []byte(commit+"\n"), 0o600)
 }
 
-// borrow lets the bare repository see the objects of the folder's own one.
-func (s *Snapshot) borrow(ctx context.Context) (branch, head string, err error) {
+// look asks the folder's repository, if it has one, in one call, and lets the
+// bare repository see its objects.
+func (s *Snapshot) look(ctx context.Context) (h head, err error) {
+	found, err := s.run(ctx, "", nil, "rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel", "HEAD", "HEAD^{tree}", "--symbolic-full-name", "HEAD")
+	lines := strings.Split(found, "\n")
+	if len(lines) < 3 || !sameFolder(lines[2], s.Folder) {
+		return h, nil
+	}
+	s.own, s.dir = filepath.Join(lines[0], "objects"), lines[1]
+	if err == nil && len(lines) == 6 {
+		h.commit, h.tree = lines[3], lines[4]
+		h.branch, _ = strings.CutPrefix(lines[5], "refs/heads/")
+		if h.branch == "HEAD" {
+			h.branch = ""
+		}
+	} else if data, err := os.ReadFile(filepath.Join(s.dir, "HEAD")); err == nil { // before the first commit
+		h.branch, _ = strings.CutPrefix(strings.TrimSpace(string(data)), "ref: refs/heads/")
+	}
 	if err := rootfs.WriteFile(filepath.Join(s.Bare, "objects", "info", "alternates"), []byte(s.own+"\n"), 0o600); err != nil {
-		return "", "", err
+		return h, err
 	}
-	branch = "main"
-	if name, err := s.run(ctx, s.dir, nil, "symbolic-ref", "--short", "--quiet", "HEAD"); err == nil && name != "" {
-		branch = name
+	if data, err := os.ReadFile(filepath.Join(lines[0], "shallow")); err == nil { // history ends here, too
+		if err := os.WriteFile(filepath.Join(s.Bare, "shallow"), data, 0o600); err != nil {
+			return h, err
+		}
 	}
-	if commit, err := s.run(ctx, s.dir, nil, "rev-parse", "--verify", "--quiet", "HEAD"); err == nil {
-		head = commit
+	index, err := os.ReadFile(filepath.Join(s.dir, "index"))
+	if err != nil {
+		return h, nil
 	}
-	if index, err := os.ReadFile(filepath.Join(s.dir, "index")); err == nil { // known stat data spares reading every file
-		err = os.WriteFile(s.Index, index, 0o600)
-		return branch, head, err
-	}
-	return branch, head, nil
+	return h, os.WriteFile(s.Index, index, 0o600) // known stat data spares reading every file
 }
 
-func (s *Snapshot) commit(ctx context.Context, head string) (string, int, error) {
+func (s *Snapshot) commit(ctx context.Context, h head) (string, int, error) {
 	env := []string{"GIT_INDEX_FILE=" + s.Index, "GIT_OBJECT_DIRECTORY=" + filepath.Join(s.Bare, "objects"), "GIT_WORK_TREE=" + s.Folder,
 		"GIT_AUTHOR_NAME=penstock", "GIT_AUTHOR_EMAIL=penstock@localhost", "GIT_COMMITTER_NAME=penstock", "GIT_COMMITTER_EMAIL=penstock@localhost"}
 	if s.own != "" {
@@ -85,18 +103,18 @@ func (s *Snapshot) commit(ctx context.Context, head string) (string, int, error)
 		return "", 0, err
 	}
 	args, changed := []string{"commit-tree", tree, "-m", cmp.Or(s.Message, "working tree")}, -1
-	if head != "" {
-		old, err := s.run(ctx, s.dir, env, "rev-parse", head+"^{tree}")
-		if err == nil && old == tree && !s.Always {
-			return head, 0, nil
+	if h.commit != "" {
+		args, changed = append(args, "-p", h.commit), 0
+	}
+	switch {
+	case h.tree == tree && !s.Always:
+		return h.commit, 0, nil
+	case h.tree != "" && h.tree != tree:
+		names, err := s.run(ctx, s.dir, env, "diff-tree", "-r", "--name-only", h.tree, tree)
+		if err != nil {
+			return "", 0, err
 		}
-		if names, err := s.run(ctx, s.dir, env, "diff-tree", "-r", "--name-only", old, tree); err == nil {
-			changed = 0
-			for range strings.Lines(names) {
-				changed++
-			}
-		}
-		args = append(args, "-p", head)
+		changed = strings.Count(names, "\n") + 1
 	}
 	commit, err := s.run(ctx, s.dir, env, args...)
 	return commit, changed, err

@@ -10,8 +10,9 @@ import (
 
 func TestChain(t *testing.T) {
 	ctx := context.Background()
-	table := memstore.NewTable[Record]()
-	s := &Service{Records: table, Tx: &memstore.Runner{}}
+	tx := &memstore.Runner{}
+	table := memstore.NewTable[Record](tx, "audit record")
+	s := &Service{Records: table, Tx: tx}
 	for _, action := range []string{"a", "b", "c"} {
 		if err := s.Record(ctx, "ada", action, "thing", ""); err != nil {
 			t.Fatal(err)

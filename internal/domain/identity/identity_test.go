@@ -14,8 +14,8 @@ import (
 
 func newService(now func() time.Time) *Service {
 	tx := &memstore.Runner{}
-	return NewService(Store{Users: memstore.NewTable[User](), Groups: memstore.NewTable[Group](), Grants: memstore.NewTable[Grant](), Tokens: memstore.NewTable[Token]()},
-		tx, &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx, Clock: now}, now)
+	return NewService(Store{Users: memstore.NewTable[User](tx, "User"), Groups: memstore.NewTable[Group](tx, "Group"), Grants: memstore.NewTable[Grant](tx, "Grant"), Tokens: memstore.NewTable[Token](tx, "Token")},
+		tx, &audit.Service{Records: memstore.NewTable[audit.Record](tx, "audit.Record"), Tx: tx, Clock: now}, now)
 }
 
 var all = []Permission{Anyone, SignedIn, ProjectView, CodeWrite, RunQueue, ArtifactWrite, Approve, Release, ProjectEdit, SecretWrite, SecretRead, ProjectCreate, AgentManage, UserManage, AuditRead, AgentConnection}

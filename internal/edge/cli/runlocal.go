@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -349,6 +351,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		_ = os.RemoveAll(folder)
 		return err
 	}
+	debug.SetMemoryLimit(math.MaxInt64) // that was for the compiler
 	end, err := c.RunLocal(ctx, *job)
 	if err = errors.Join(err, view.Close()); err != nil {
 		return err

@@ -104,25 +104,25 @@ func (b memBlobs) Open(_ context.Context, key string) (io.ReadCloser, int64, err
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	tx, hub := &memstore.Runner{}, &broadcast.Hub{}
-	a := &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx}
-	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](), Groups: memstore.NewTable[identity.Group](), Grants: memstore.NewTable[identity.Grant](),
-		Tokens: memstore.NewTable[identity.Token]()}, tx, a, nil)
+	a := &audit.Service{Records: memstore.NewTable[audit.Record](tx, "audit.Record"), Tx: tx}
+	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](tx, "identity.User"), Groups: memstore.NewTable[identity.Group](tx, "identity.Group"), Grants: memstore.NewTable[identity.Grant](tx, "identity.Grant"),
+		Tokens: memstore.NewTable[identity.Token](tx, "identity.Token")}, tx, a, nil)
 	git := fakeGit{files: map[string]string{"azure-pipelines.yml": "trigger: none\npool: default\nsteps:\n- script: echo hello\n"}}
 	w := &world{t: t, tokens: map[string]string{}, users: map[string]*identity.User{}}
 	w.Services = Services{Organization: "Default", Version: "1.0.0", Identity: id, Audit: a, Hub: hub, Monitor: &monitor.Recorder{},
-		Projects:     &project.Service{Projects: memstore.NewTable[project.Project](), Tx: tx, Audit: a},
-		Repos:        &repos.Service{Repositories: memstore.NewTable[repos.Repository](), Pushes: memstore.NewTable[repos.Push](), Tx: tx, Audit: a, Git: git, History: git},
-		Pools:        &agentpool.Service{Pools: memstore.NewTable[agentpool.Pool](), Agents: memstore.NewTable[agentpool.Agent](), Requests: memstore.NewTable[agentpool.Request](), Tx: tx, Audit: a, Identity: id},
-		Environments: &environment.Service{Environments: memstore.NewTable[environment.Environment](), VMs: memstore.NewTable[environment.VM](), Checks: memstore.NewTable[environment.Check](), Approvals: memstore.NewTable[environment.Approval](), Locks: memstore.NewTable[environment.Lock](), Deployments: memstore.NewTable[environment.Deployment](), Tx: tx, Audit: a, Identity: id},
-		Vaults:       &keyvault.Service{Vaults: memstore.NewTable[keyvault.Vault](), Secrets: memstore.NewTable[keyvault.Secret](), Tx: tx, Audit: a, Sealer: plainSealer{}},
-		Artifacts:    &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](), Blobs: memBlobs{}},
-		Tests:        &testresult.Service{Runs: memstore.NewTable[testresult.TestRun]()},
+		Projects:     &project.Service{Projects: memstore.NewTable[project.Project](tx, "project.Project"), Tx: tx, Audit: a},
+		Repos:        &repos.Service{Repositories: memstore.NewTable[repos.Repository](tx, "repos.Repository"), Pushes: memstore.NewTable[repos.Push](tx, "repos.Push"), Tx: tx, Audit: a, Git: git, History: git},
+		Pools:        &agentpool.Service{Pools: memstore.NewTable[agentpool.Pool](tx, "agentpool.Pool"), Agents: memstore.NewTable[agentpool.Agent](tx, "agentpool.Agent"), Requests: memstore.NewTable[agentpool.Request](tx, "agentpool.Request"), Tx: tx, Audit: a, Identity: id},
+		Environments: &environment.Service{Environments: memstore.NewTable[environment.Environment](tx, "environment.Environment"), VMs: memstore.NewTable[environment.VM](tx, "environment.VM"), Checks: memstore.NewTable[environment.Check](tx, "environment.Check"), Approvals: memstore.NewTable[environment.Approval](tx, "environment.Approval"), Locks: memstore.NewTable[environment.Lock](tx, "environment.Lock"), Deployments: memstore.NewTable[environment.Deployment](tx, "environment.Deployment"), Tx: tx, Audit: a, Identity: id},
+		Vaults:       &keyvault.Service{Vaults: memstore.NewTable[keyvault.Vault](tx, "keyvault.Vault"), Secrets: memstore.NewTable[keyvault.Secret](tx, "keyvault.Secret"), Tx: tx, Audit: a, Sealer: plainSealer{}},
+		Artifacts:    &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](tx, "artifact.Artifact"), Blobs: memBlobs{}},
+		Tests:        &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun")},
 	}
-	w.VariableGroups = &variablegroup.Service{Groups: memstore.NewTable[variablegroup.Group](), Tx: tx, Audit: a, Vaults: w.Vaults}
-	w.Applications = &application.Service{Apps: memstore.NewTable[application.Application](), Swaps: memstore.NewTable[application.Swap](), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}
-	w.Runs = &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](), Runs: memstore.NewTable[run.Run](), Plans: memstore.NewTable[run.Planned](), Stages: memstore.NewTable[run.Stage](), Phases: memstore.NewTable[run.Phase](), Jobs: memstore.NewTable[run.Job]()},
+	w.VariableGroups = &variablegroup.Service{Groups: memstore.NewTable[variablegroup.Group](tx, "variablegroup.Group"), Tx: tx, Audit: a, Vaults: w.Vaults}
+	w.Applications = &application.Service{Apps: memstore.NewTable[application.Application](tx, "application.Application"), Swaps: memstore.NewTable[application.Swap](tx, "application.Swap"), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}
+	w.Runs = &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](tx, "run.Pipeline"), Runs: memstore.NewTable[run.Run](tx, "run.Run"), Plans: memstore.NewTable[run.Planned](tx, "run.Planned"), Stages: memstore.NewTable[run.Stage](tx, "run.Stage"), Phases: memstore.NewTable[run.Phase](tx, "run.Phase"), Jobs: memstore.NewTable[run.Job](tx, "run.Job")},
 		Tx: tx, Audit: a, Identity: id, Projects: w.Projects, Repos: w.Repos, Pools: w.Pools, Environments: w.Environments, Applications: w.Applications, VariableGroups: w.VariableGroups, Artifacts: w.Artifacts, Logs: fakeLogs{}, Hub: hub}
-	w.PullRequests = &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](), Policies: memstore.NewTable[pullrequest.Policy](), Tx: tx, Audit: a, Repos: w.Repos, Runs: w.Runs, Hub: hub}
+	w.PullRequests = &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](tx, "pullrequest.PullRequest"), Policies: memstore.NewTable[pullrequest.Policy](tx, "pullrequest.Policy"), Tx: tx, Audit: a, Repos: w.Repos, Runs: w.Runs, Hub: hub}
 	w.populate()
 	return w
 }

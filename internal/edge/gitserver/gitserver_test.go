@@ -100,12 +100,12 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	tx := &memstore.Runner{}
-	a := &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx}
-	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](), Groups: memstore.NewTable[identity.Group](), Grants: memstore.NewTable[identity.Grant](),
-		Tokens: memstore.NewTable[identity.Token]()}, tx, a, nil)
-	projects := &project.Service{Projects: memstore.NewTable[project.Project](), Tx: tx, Audit: a}
+	a := &audit.Service{Records: memstore.NewTable[audit.Record](tx, "audit.Record"), Tx: tx}
+	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](tx, "identity.User"), Groups: memstore.NewTable[identity.Group](tx, "identity.Group"), Grants: memstore.NewTable[identity.Grant](tx, "identity.Grant"),
+		Tokens: memstore.NewTable[identity.Token](tx, "identity.Token")}, tx, a, nil)
+	projects := &project.Service{Projects: memstore.NewTable[project.Project](tx, "project.Project"), Tx: tx, Audit: a}
 	f := &fixture{t: t, git: &bare{folder: t.TempDir()}, policy: &protected{}, work: t.TempDir()}
-	f.repos = &repos.Service{Repositories: memstore.NewTable[repos.Repository](), Pushes: memstore.NewTable[repos.Push](), Tx: tx, Audit: a, Git: f.git, Protection: f.policy}
+	f.repos = &repos.Service{Repositories: memstore.NewTable[repos.Repository](tx, "repos.Repository"), Pushes: memstore.NewTable[repos.Push](tx, "repos.Push"), Tx: tx, Audit: a, Git: f.git, Protection: f.policy}
 	ctx := context.Background()
 	p, err := projects.Create(ctx, "My Shop", "")
 	f.must(err)
@@ -334,7 +334,7 @@ func TestNoAnswerBeforeThePushIsRecorded(t *testing.T) {
 	f := newFixture(t)
 	a := f.clone("a")
 	f.commit(a, "one", "1")
-	f.repos.Pushes = failing{memstore.NewTable[repos.Push]()}
+	f.repos.Pushes = failing{memstore.NewTable[repos.Push](&memstore.Runner{}, "push")}
 	if out, err := f.run(a, "push", "origin", "HEAD:refs/heads/main"); err == nil {
 		t.Errorf("the client was told of success although nothing was recorded:\n%s", out)
 	}

@@ -82,7 +82,7 @@ func (c *checkout) files() []editor.FileID {
 // checkout finds the checkout of a file. Folders that are not there are left out,
 // so that a template in them is reported where it is named.
 func (w Workspace) checkout(ctx context.Context, file string, folders []string, overlay func(string) ([]byte, bool)) (*checkout, error) {
-	root := checkoutOf(ctx, filepath.Dir(file))
+	root := checkoutOf(filepath.Dir(file))
 	if w.Root != "" {
 		root = w.path(w.Root)
 	}

@@ -142,7 +142,7 @@ func (w Workspace) locate(ctx context.Context, file string) (root, rel string, e
 		if _, err := os.Stat(absolute); err != nil && !filepath.IsAbs(file) && filepath.IsLocal(filepath.FromSlash(file)) {
 			return root, file, nil // named from the top of the root
 		}
-	} else if root = checkoutOf(ctx, filepath.Dir(absolute)); root == "" {
+	} else if root = checkoutOf(filepath.Dir(absolute)); root == "" {
 		root = filepath.Dir(absolute)
 	}
 	absolute, root = resolved(absolute), resolved(root)
@@ -160,15 +160,19 @@ func resolved(path string) string {
 	return path
 }
 
-// checkoutOf is the top of the checkout that holds a folder, or "".
-func checkoutOf(ctx context.Context, folder string) string {
-	cmd := exec.CommandContext(ctx, "git", "rev-parse", "--show-toplevel")
-	cmd.Dir = folder
-	out, err := cmd.Output()
-	if err != nil {
-		return ""
+// checkoutOf is the top of the checkout that holds a folder, or "". A worktree
+// and a submodule have a file where others have a folder.
+func checkoutOf(folder string) string {
+	for {
+		if _, err := os.Lstat(filepath.Join(folder, ".git")); err == nil {
+			return folder
+		}
+		parent := filepath.Dir(folder)
+		if parent == folder {
+			return ""
+		}
+		folder = parent
 	}
-	return strings.TrimSpace(string(out))
 }
 
 // Input is what the compiler is asked for a file of the workspace.

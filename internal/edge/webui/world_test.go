@@ -64,21 +64,21 @@ func newWorld(t *testing.T) *world {
 	clock := store.Clock(func() time.Time { return w.now })
 	tx := &memstore.Runner{}
 	hub := &broadcast.Hub{}
-	au := &audit.Service{Records: memstore.NewTable[audit.Record](), Tx: tx, Clock: clock}
-	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](), Groups: memstore.NewTable[identity.Group](), Grants: memstore.NewTable[identity.Grant](), Tokens: memstore.NewTable[identity.Token]()}, tx, au, clock)
+	au := &audit.Service{Records: memstore.NewTable[audit.Record](tx, "audit.Record"), Tx: tx, Clock: clock}
+	id := identity.NewService(identity.Store{Users: memstore.NewTable[identity.User](tx, "identity.User"), Groups: memstore.NewTable[identity.Group](tx, "identity.Group"), Grants: memstore.NewTable[identity.Grant](tx, "identity.Grant"), Tokens: memstore.NewTable[identity.Token](tx, "identity.Token")}, tx, au, clock)
 	git := &fakeGit{}
-	rs := &repos.Service{Repositories: memstore.NewTable[repos.Repository](), Pushes: memstore.NewTable[repos.Push](), Tx: tx, Audit: au, Clock: clock, Git: git, History: git}
-	ps := &project.Service{Projects: memstore.NewTable[project.Project](), Tx: tx, Audit: au, Clock: clock}
-	pools := &agentpool.Service{Pools: memstore.NewTable[agentpool.Pool](), Agents: memstore.NewTable[agentpool.Agent](), Requests: memstore.NewTable[agentpool.Request](), Tx: tx, Audit: au, Identity: id, Clock: clock}
-	envs := &environment.Service{Environments: memstore.NewTable[environment.Environment](), VMs: memstore.NewTable[environment.VM](), Checks: memstore.NewTable[environment.Check](), Approvals: memstore.NewTable[environment.Approval](),
-		Locks: memstore.NewTable[environment.Lock](), Deployments: memstore.NewTable[environment.Deployment](), Tx: tx, Audit: au, Identity: id, Clock: clock}
-	apps := &application.Service{Apps: memstore.NewTable[application.Application](), Swaps: memstore.NewTable[application.Swap](), Tx: tx, Audit: au, Environments: envs, Clock: clock, Switch: w.swaps}
-	arts := &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](), Blobs: memBlobs{}, Clock: clock}
-	runs := &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](), Runs: memstore.NewTable[run.Run](), Plans: memstore.NewTable[run.Planned](), Stages: memstore.NewTable[run.Stage](), Phases: memstore.NewTable[run.Phase](), Jobs: memstore.NewTable[run.Job]()},
+	rs := &repos.Service{Repositories: memstore.NewTable[repos.Repository](tx, "repos.Repository"), Pushes: memstore.NewTable[repos.Push](tx, "repos.Push"), Tx: tx, Audit: au, Clock: clock, Git: git, History: git}
+	ps := &project.Service{Projects: memstore.NewTable[project.Project](tx, "project.Project"), Tx: tx, Audit: au, Clock: clock}
+	pools := &agentpool.Service{Pools: memstore.NewTable[agentpool.Pool](tx, "agentpool.Pool"), Agents: memstore.NewTable[agentpool.Agent](tx, "agentpool.Agent"), Requests: memstore.NewTable[agentpool.Request](tx, "agentpool.Request"), Tx: tx, Audit: au, Identity: id, Clock: clock}
+	envs := &environment.Service{Environments: memstore.NewTable[environment.Environment](tx, "environment.Environment"), VMs: memstore.NewTable[environment.VM](tx, "environment.VM"), Checks: memstore.NewTable[environment.Check](tx, "environment.Check"), Approvals: memstore.NewTable[environment.Approval](tx, "environment.Approval"),
+		Locks: memstore.NewTable[environment.Lock](tx, "environment.Lock"), Deployments: memstore.NewTable[environment.Deployment](tx, "environment.Deployment"), Tx: tx, Audit: au, Identity: id, Clock: clock}
+	apps := &application.Service{Apps: memstore.NewTable[application.Application](tx, "application.Application"), Swaps: memstore.NewTable[application.Swap](tx, "application.Swap"), Tx: tx, Audit: au, Environments: envs, Clock: clock, Switch: w.swaps}
+	arts := &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](tx, "artifact.Artifact"), Blobs: memBlobs{}, Clock: clock}
+	runs := &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](tx, "run.Pipeline"), Runs: memstore.NewTable[run.Run](tx, "run.Run"), Plans: memstore.NewTable[run.Planned](tx, "run.Planned"), Stages: memstore.NewTable[run.Stage](tx, "run.Stage"), Phases: memstore.NewTable[run.Phase](tx, "run.Phase"), Jobs: memstore.NewTable[run.Job](tx, "run.Job")},
 		Tx: tx, Audit: au, Clock: clock, Identity: id, Projects: ps, Repos: rs, Pools: pools, Environments: envs, Applications: apps, Artifacts: arts, Logs: w.logs, Hub: hub}
-	prs := &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](), Policies: memstore.NewTable[pullrequest.Policy](), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
+	prs := &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](tx, "pullrequest.PullRequest"), Policies: memstore.NewTable[pullrequest.Policy](tx, "pullrequest.Policy"), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
 	w.s = Services{Organization: "harbor", Version: "test", Clock: clock, Identity: id, Audit: au, Projects: ps, Repos: rs, PullRequests: prs, Pools: pools, Environments: envs,
-		Applications: apps, Runs: runs, Artifacts: arts, Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](), Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
+		Applications: apps, Runs: runs, Artifacts: arts, Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
 		GatewayPort: func() string { return ":7480" }}
 	w.people()
 	w.things()

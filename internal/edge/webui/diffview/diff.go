@@ -4,12 +4,10 @@ package diffview
 
 import (
 	"html"
-	"path"
 	"strconv"
 	"strings"
 
 	"github.com/alecthomas/chroma/v2"
-	"github.com/alecthomas/chroma/v2/lexers"
 )
 
 // File is one changed file.
@@ -191,7 +189,7 @@ func Highlight(name string, lines []string) []string {
 		}
 		return out
 	}
-	lexer := lexers.Match(path.Base(name))
+	lexer := lexerFor(name)
 	if lexer == nil || len(lines) > 4*MaxLines {
 		return plain()
 	}

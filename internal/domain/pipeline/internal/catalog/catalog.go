@@ -70,28 +70,28 @@ func (t *Task) Names() []string {
 	return out
 }
 
-// index is the decoded catalogue.
+// index finds the tasks; each is decoded when it is first asked for.
 type index struct {
-	byName map[string][]*Task // lower-case name or identifier → versions, newest first
+	byName map[string][]func() *Task // lower-case name or identifier → versions
 	names  []string
 }
 
-// all is decoded when it is first asked for: most commands never do.
+// all is read when it is first asked for: most commands never do. Every line
+// begins with name and identifier, as its writer puts them.
 var all = sync.OnceValue(func() *index {
-	x := &index{byName: map[string][]*Task{}}
-	dec := json.NewDecoder(bytes.NewReader(lines))
-	for dec.More() {
-		t := &Task{}
-		if err := dec.Decode(t); err != nil {
-			panic("the catalogue of tasks is broken: " + err.Error()) // a test reads all of it
+	x := &index{byName: map[string][]func() *Task{}}
+	for line := range bytes.Lines(lines) {
+		rest, named := bytes.CutPrefix(line, []byte(`{"n":"`))
+		name, rest, closed := bytes.Cut(rest, []byte(`","i":"`))
+		id, _, whole := bytes.Cut(rest, []byte(`"`))
+		if !named || !closed || !whole {
+			panic("the catalogue of tasks is broken: " + string(line)) // a test reads all of it
 		}
-		x.add(t)
+		x.add(string(name), string(id), sync.OnceValue(func() *Task { return decode(line) }))
 	}
 	for i := range ownTasks {
-		x.add(&ownTasks[i])
-	}
-	for _, versions := range x.byName {
-		slices.SortFunc(versions, func(a, b *Task) int { return b.Major() - a.Major() })
+		t := &ownTasks[i]
+		x.add(t.Name, t.ID, func() *Task { return t })
 	}
 	slices.SortFunc(x.names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
 	return x
@@ -101,18 +101,36 @@ var all = sync.OnceValue(func() *index {
 // insist on: pipelines without them run there every day.
 var notNeeded = map[string]string{"manualvalidation": "notifyUsers"}
 
-func (x *index) add(t *Task) {
-	name := strings.ToLower(t.Name)
-	if in, ok := t.Input(notNeeded[name]); ok {
+func decode(line []byte) *Task {
+	t := &Task{}
+	if err := json.Unmarshal(line, t); err != nil {
+		panic("the catalogue of tasks is broken: " + err.Error())
+	}
+	if in, ok := t.Input(notNeeded[strings.ToLower(t.Name)]); ok {
 		in.Required = false
 	}
-	if x.byName[name] == nil {
-		x.names = append(x.names, t.Name)
+	return t
+}
+
+func (x *index) add(name, id string, t func() *Task) {
+	low := strings.ToLower(name)
+	if x.byName[low] == nil {
+		x.names = append(x.names, name)
 	}
-	x.byName[name] = append(x.byName[name], t)
-	if t.ID != "" {
-		x.byName[t.ID] = append(x.byName[t.ID], t)
+	x.byName[low] = append(x.byName[low], t)
+	if id != "" {
+		x.byName[id] = append(x.byName[id], t)
 	}
+}
+
+// versions decodes the versions of a task, the newest first.
+func (x *index) versions(name string) []*Task {
+	var list []*Task
+	for _, t := range x.byName[strings.ToLower(name)] {
+		list = append(list, t())
+	}
+	slices.SortFunc(list, func(a, b *Task) int { return b.Major() - a.Major() })
+	return list
 }
 
 // Names lists every task by name.
@@ -124,7 +142,7 @@ func Versions(name string) []*Task {
 	if publisher, _, ok := strings.Cut(name, "."); ok && ownPublishers[strings.ToLower(publisher)] {
 		name = name[strings.LastIndexByte(name, '.')+1:]
 	}
-	return all().byName[strings.ToLower(name)]
+	return all().versions(name)
 }
 
 // ownPublishers are those of the service; tasks of others are unknown here.
