@@ -102,18 +102,18 @@ type Context struct {
 	Changes
 	Folders
 	Job       *run.JobMessage
-	JobResult run.Result        // so far
+	JobResult run.Result // so far
 	// Borrow is where a repository is on this machine, by its URL; nil = nowhere.
-	Borrow func(url string) string
-	Inputs    map[string]string // lower-case names, macros expanded
-	Version   string            // major
-	State     map[string]string // what the parts of one step tell each other
-	Client    *rest.Client
-	Records   Records
-	Temp      string // emptied after the job
-	CacheDir  string // of Cache@2
-	Environ   func() []string
-	After     func(time.Duration) <-chan time.Time
+	Borrow   func(url string) string
+	Inputs   map[string]string // lower-case names, macros expanded
+	Version  string            // major
+	State    map[string]string // what the parts of one step tell each other
+	Client   *rest.Client
+	Records  Records
+	Temp     string // emptied after the job
+	CacheDir string // of Cache@2
+	Environ  func() []string
+	After    func(time.Duration) <-chan time.Time
 }
 
 // Func runs a task. An error fails the step.

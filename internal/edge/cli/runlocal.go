@@ -128,7 +128,7 @@ func (c *cli) rerunCommand() *cobra.Command {
 	f.StringArrayVar(&o.repos, "repo", nil, "`ALIAS=FOLDER` of another repository")
 	_ = cmd.MarkFlagRequired("step")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		root, _, err := (language.Workspace{Dir: c.Dir}).Locate(cmd.Context(), "x.yml")
+		root, _, err := (language.Workspace{Dir: c.Dir}).Locate("x.yml")
 		if err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 	if err != nil {
 		return err
 	}
-	root, rel, err := w.Locate(ctx, file)
+	root, rel, err := w.Locate(file)
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func (w Workspace) path(name string) string {
 // Open opens the folders and returns the file's path inside its repository. The
 // file may be named from where the person stands or from the top of the root.
 func (w Workspace) Open(ctx context.Context, file string) (*Source, string, error) {
-	root, rel, err := w.locate(ctx, file)
+	root, rel, err := w.locate(file)
 	if err != nil {
 		return nil, "", err
 	}
@@ -124,13 +124,13 @@ func (w Workspace) Open(ctx context.Context, file string) (*Source, string, erro
 
 // Locate finds the top of the repository and the file's path below it, slash
 // separated.
-func (w Workspace) Locate(ctx context.Context, file string) (root, rel string, err error) {
-	root, rel, err = w.locate(ctx, file)
+func (w Workspace) Locate(file string) (root, rel string, err error) {
+	root, rel, err = w.locate(file)
 	return root, filepath.ToSlash(rel), err
 }
 
 // locate finds the top of the repository and the file below it.
-func (w Workspace) locate(ctx context.Context, file string) (root, rel string, err error) {
+func (w Workspace) locate(file string) (root, rel string, err error) {
 	absolute, err := filepath.Abs(w.path(file))
 	if err != nil {
 		return "", "", err
