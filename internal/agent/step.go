@@ -130,6 +130,8 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 	case cause != nil:
 		s.Print("##[error]The operation was canceled.")
 		return run.Canceled, false
+	case err != nil && !s.ran:
+		return s.fail(message(err)), false // its task is not at hand: that does not pass
 	case err != nil:
 		result = s.fail(message(err))
 	default:

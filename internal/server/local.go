@@ -85,7 +85,7 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 	}
 	defer func() { _ = os.RemoveAll(data) }()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
-	l := &local{o: o, bares: map[string]string{}}
+	l := &local{o: o, bares: map[string]string{}, asIs: map[string]string{}}
 	if err := l.open(work, data); err != nil {
 		return nil, err
 	}
@@ -124,6 +124,25 @@ type local struct {
 
 	mu    sync.Mutex
 	bares map[string]string // repository → its folder
+	asIs  map[string]string // id of a repository given as a folder → its commit
+}
+
+// history answers for every branch and tag of a repository that was given as a
+// folder with what the folder holds now.
+type history struct {
+	repos.History
+	l *local
+}
+
+// Resolve implements repos.History.
+func (h history) Resolve(ctx context.Context, repoID, revision string) (string, error) {
+	h.l.mu.Lock()
+	commit := h.l.asIs[repoID]
+	h.l.mu.Unlock()
+	if commit != "" {
+		return commit, nil
+	}
+	return h.History.Resolve(ctx, repoID, revision)
 }
 
 func (l *local) bare(r *repos.Repository) string { return filepath.Join(l.git.Folder, r.ID+".git") }
@@ -151,6 +170,7 @@ func (l *local) open(ctx context.Context, data string) error {
 		return err
 	}
 	l.git.Folder = filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
+	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenHTTP(); err != nil {
 		return err
@@ -191,9 +211,13 @@ func (l *local) queue(ctx context.Context) (string, error) {
 	}
 	for name, folder := range l.o.Repositories {
 		short := name[strings.LastIndex(name, "/")+1:]
-		if _, _, _, _, err := l.repository(ctx, short, folder); err != nil {
+		r, _, commit, _, err := l.repository(ctx, short, folder)
+		if err != nil {
 			return "", err
 		}
+		l.mu.Lock()
+		l.asIs[r.ID] = commit
+		l.mu.Unlock()
 	}
 	if err := l.groupsOf(ctx); err != nil {
 		return "", err
@@ -247,7 +271,8 @@ func repositoryName(name string) string {
 		}
 		return '-'
 	}, name)
-	if name = strings.Trim(name, "-."); name == "" {
+	const longest = 64
+	if name = strings.Trim(name[max(0, len(name)-longest):], "-._"); name == "" {
 		return "repository"
 	}
 	return name

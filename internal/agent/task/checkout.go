@@ -48,12 +48,24 @@ func checkout(ctx context.Context, c *Context) error {
 	}
 	w := &gitRun{c: c, git: git, dir: dir, auth: "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("job:"+c.Job.AccessToken))}
 	c.Printf("Syncing repository: %s (Git)", repo.Name)
-	if done, err := w.borrow(ctx, repo); done || err != nil {
-		return err
-	}
 	if err := w.prepare(ctx, repo.URL); err != nil {
 		return err
 	}
+	borrowed, err := w.borrow(repo)
+	if err == nil && !borrowed {
+		err = w.fetch(ctx, repo)
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--force", "--detach", repo.Commit); err != nil {
+		return err
+	}
+	return w.extras(ctx)
+}
+
+func (w *gitRun) fetch(ctx context.Context, repo run.Repository) error {
+	c := w.c
 	fetch := []string{"fetch", "--force", "--no-recurse-submodules", "--progress"}
 	if depth, err := strconv.Atoi(c.Input("fetchDepth")); err == nil && depth > 0 {
 		fetch = append(fetch, "--depth="+strconv.Itoa(depth))
@@ -67,13 +79,7 @@ func checkout(ctx context.Context, c *Context) error {
 		fetch = append(fetch, "--filter="+f)
 	}
 	fetch = append(fetch, "origin", "+"+repo.Commit+":refs/remotes/origin/penstock")
-	if err := w.run(ctx, fetch...); err != nil {
-		return err
-	}
-	if err := w.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--force", "--detach", repo.Commit); err != nil {
-		return err
-	}
-	return w.extras(ctx)
+	return w.run(ctx, fetch...)
 }
 
 // checkoutDir makes the folder of a repository: the sources' own, or one below
@@ -136,21 +142,17 @@ func (w *gitRun) run(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// borrow makes a new checkout that reads the objects of a repository on this
-// machine where they are. What only a fetch can do is left to one.
-func (w *gitRun) borrow(ctx context.Context, repo run.Repository) (done bool, err error) {
+// borrow lets the checkout read the objects of a repository on this machine where
+// they are. What only a fetch can do is left to one.
+func (w *gitRun) borrow(repo run.Repository) (done bool, err error) {
 	depth := w.c.Input("fetchDepth")
 	if w.c.Borrow == nil || w.c.Bool("fetchTags") || w.c.Input("fetchFilter") != "" || depth != "" && depth != "0" && depth != "1" {
 		return false, nil
 	}
 	bare := w.c.Borrow(repo.URL)
-	if entries, err := os.ReadDir(w.dir); bare == "" || err != nil || len(entries) > 0 {
-		return false, err
+	if bare == "" {
+		return false, nil
 	}
-	if err := w.run(ctx, "init", "--quiet", "--template="); err != nil {
-		return false, err
-	}
-	in := func(name string) string { return filepath.Join(w.dir, ".git", filepath.FromSlash(name)) }
 	files := map[string]string{"objects/info/alternates": filepath.Join(bare, "objects") + "\n", "refs/remotes/origin/penstock": repo.Commit + "\n"}
 	if shallow, err := os.ReadFile(filepath.Join(bare, "shallow")); err == nil {
 		files["shallow"] = string(shallow)
@@ -159,20 +161,15 @@ func (w *gitRun) borrow(ctx context.Context, repo run.Repository) (done bool, er
 		files["shallow"] = repo.Commit + "\n"
 	}
 	for name, text := range files {
-		if err := os.MkdirAll(filepath.Dir(in(name)), 0o755); err != nil {
+		name = filepath.Join(w.dir, ".git", filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return false, err
 		}
-		if err := os.WriteFile(in(name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			return false, err
 		}
 	}
-	if err := w.configure("[remote \"origin\"]\n\turl = " + repo.URL + "\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"); err != nil {
-		return false, err
-	}
-	if err := w.run(ctx, "-c", "advice.detachedHead=false", "checkout", "--force", "--detach", repo.Commit); err != nil {
-		return false, err
-	}
-	return true, w.extras(ctx)
+	return true, nil
 }
 
 // configure adds to the configuration of the checkout.
@@ -212,7 +209,7 @@ func (w *gitRun) prepare(ctx context.Context, url string) error {
 	if err := w.run(ctx, "init", "--quiet"); err != nil {
 		return err
 	}
-	return w.run(ctx, "remote", "add", "origin", url)
+	return w.configure("[remote \"origin\"]\n\turl = " + url + "\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n")
 }
 
 func (w *gitRun) extras(ctx context.Context) error {

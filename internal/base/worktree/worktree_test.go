@@ -52,6 +52,15 @@ func TestSnapshotTakesTheTreeAsItIs(t *testing.T) {
 	if _, commit, changed, _ := take(); commit != head || changed != 0 {
 		t.Errorf("an unchanged tree: %s with %d, want its own commit %s", commit, changed, head)
 	}
+	git(t, tree, "tag", "packed/one")
+	git(t, tree, "tag", "-a", "-m", "annotated", "packed-two")
+	git(t, tree, "pack-refs", "--all")
+	git(t, tree, "tag", "loose/three")
+	if _, _, _, bare := take(); git(t, bare, "tag") != "loose/three\npacked-two\npacked/one" {
+		t.Errorf("tags: %s", git(t, bare, "tag"))
+	} else if git(t, bare, "rev-parse", "packed-two^{commit}") != head {
+		t.Error("an annotated tag leads elsewhere")
+	}
 	put("kept.txt", "new")
 	put("fresh.txt", "hi")
 	put("noise.log", "x")

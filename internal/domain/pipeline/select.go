@@ -21,6 +21,9 @@ type Selection struct {
 // have is an Invalid error no-such-part, a stage that may not be left out
 // stage-not-skippable.
 func (p *Plan) Select(sel Selection) error {
+	if len(sel.Stages)+len(sel.Jobs)+len(sel.Steps)+len(sel.Skip) == 0 {
+		return nil
+	}
 	for _, name := range sel.Skip {
 		if s := p.stageNamed(name); s != nil && s.Unskippable {
 			return fault.New(fault.Invalid, "stage-not-skippable", "stage %s cannot be left out", s.Name).At("%s:%d:%d", s.Origin.File, s.Origin.Line, s.Origin.Column).
