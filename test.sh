@@ -52,9 +52,9 @@ if ! out=$("$tools"/govulncheck ./... 2>&1); then
   fi
 fi
 
-say "cross-compile: the agent's other systems"
+say "cross-compile: other systems"
 for target in linux/arm64 darwin/arm64 windows/amd64; do
-  GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go vet ./internal/agent/...
+  GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go vet ./cmd/... ./internal/agent/... ./internal/server ./internal/edge/localrun
 done
 
 say "example"

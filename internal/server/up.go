@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"penstock.dev/penstock/internal/base/detached"
@@ -160,7 +159,7 @@ func lockData(data string) (func(), error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "data-not-writable", "cannot write in the data folder").At("%s", data)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockFile(f); err != nil {
 		_ = f.Close()
 		e := fault.New(fault.Conflict, "already-up", "Penstock runs on this data folder already").At("%s", data)
 		if u, err := ReadUpFile(data); err == nil && u != nil {
@@ -227,7 +226,7 @@ func stopServer(ctx context.Context, pid int, data string) error {
 		unlock() // nobody holds it: the server ended by itself
 		return nil
 	}
-	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := terminate(pid); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fault.Wrap(err, fault.Denied, "cannot-stop", "process %d cannot be stopped", pid)
 	}
 	tick := time.NewTicker(50 * time.Millisecond)

@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -46,8 +45,7 @@ func (g *Git) command(ctx context.Context, repoID string, args ...string) *exec.
 	cmd := exec.CommandContext(ctx, g.Binary, append([]string{"--git-dir", g.dir(repoID)}, args...)...)
 	cmd.Env = environment()
 	// The whole group ends with the request: upload-pack starts helpers.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	endTogether(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
@@ -303,8 +301,7 @@ func (g *Git) ServePack(ctx context.Context, repoID, service, protocol string, a
 	if protocol == "version=1" || protocol == "version=2" {
 		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+protocol)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	endTogether(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	var errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &errs

@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package localvm is the provider of the embedded default: each VM is a folder,
 // a loopback address of its own and a session of processes with a real agent.
 package localvm
