@@ -37,6 +37,8 @@ type LocalOptions struct {
 	Parameters   map[string]any
 	Variables    map[string]string
 	Groups       map[string]LocalGroup // variable groups by name
+	Machines     map[string][]LocalVM  // of environments, by name
+	Applications []string              // files
 	Only         pipeline.Selection
 	Reason       run.Reason
 	Jobs         int           // at a time
@@ -79,11 +81,17 @@ type LocalResult struct {
 // RunLocal runs a pipeline of a working tree with the server's own orchestration
 // and agent, in this process, and ends when the run has.
 func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
+	sweep(ctx, filepath.Join(filepath.Dir(o.Folder), "*", "data-*"))
 	data, err := os.MkdirTemp(o.Folder, "data-")
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "not-writable", "the folder of the run cannot be written").At("%s", o.Folder)
 	}
 	defer func() { _ = os.RemoveAll(data) }()
+	unlock, err := lockData(data)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
 	l := &local{o: o, bares: map[string]string{}, asIs: map[string]string{}}
 	if err := l.open(work, data); err != nil {
@@ -96,6 +104,7 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 		// The agent first: it waits for an answer to its last report.
 		agents.Stop()
 		_ = agents.Wait()
+		l.haltAll(work)
 		group.Stop()
 		_ = l.http.Close()
 		_ = group.Wait()
@@ -161,7 +170,7 @@ func (l *local) objects(url string) string {
 const localProject = "local"
 
 func (l *local) open(ctx context.Context, data string) error {
-	cfg, err := Load(func(string) string { return "" }, map[string]string{"data": data, "vms.local.enabled": "false", "ports": "auto",
+	cfg, err := Load(func(string) string { return "" }, map[string]string{"data": data, "ports": "auto",
 		"http.listen": "127.0.0.1:0", "gateway.http": "127.0.0.1:0", "dns.listen": "127.0.0.1:0"})
 	if err != nil {
 		return err
@@ -172,13 +181,22 @@ func (l *local) open(ctx context.Context, data string) error {
 	l.git.Folder = filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
-	if err := l.listenHTTP(); err != nil {
+	if err := l.listenFor(ctx); err != nil {
 		return err
 	}
 	if err := l.start(ctx); err != nil {
 		return err
 	}
 	l.project, err = l.projects.Create(ctx, localProject, "")
+	return err
+}
+
+// listenFor opens what the run needs: the gateway and DNS only for applications.
+func (l *local) listenFor(ctx context.Context) error {
+	if len(l.o.Applications) == 0 {
+		return l.listenHTTP()
+	}
+	_, err := l.listen(ctx)
 	return err
 }
 
@@ -295,10 +313,13 @@ func (l *local) groupsOf(ctx context.Context) error {
 	return nil
 }
 
-// environmentsOf makes the environments that the pipeline names.
+// environmentsOf makes the environments that the pipeline names, and their VMs.
 func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit string) error {
 	plan, err := l.runs.Plan(ctx, run.QueueRequest{Pipeline: p, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Only: l.o.Only})
 	if err != nil {
+		return err
+	}
+	if err := l.applicationsOf(ctx); err != nil {
 		return err
 	}
 	made := map[string]bool{}
@@ -308,11 +329,15 @@ func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit stri
 			continue
 		}
 		made[name] = true
-		if _, err := l.Server.environments.Create(ctx, l.project.ID, r.Name, ""); err != nil {
+		env, err := l.environment(ctx, r.Name)
+		if err != nil {
+			return err
+		}
+		if err := l.machinesOf(ctx, plan, env); err != nil {
 			return err
 		}
 	}
-	return nil
+	return l.joined(ctx)
 }
 
 // follow reports what happens until the run has ended. When ctx ends, the run
