@@ -16,6 +16,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -43,6 +44,8 @@ type Services struct {
 	Applications *application.Service
 	Runs         *run.Service
 	Artifacts    *artifact.Service
+	Links        *artifact.Links
+	Attachments  *attachment.Service
 	Tests        *testresult.Service
 	Monitor      *monitor.Recorder
 	Watch        application.Watch

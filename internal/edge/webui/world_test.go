@@ -21,6 +21,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -78,7 +79,10 @@ func newWorld(t *testing.T) *world {
 		Tx: tx, Audit: au, Clock: clock, Identity: id, Projects: ps, Repos: rs, Pools: pools, Environments: envs, Applications: apps, Artifacts: arts, Logs: w.logs, Hub: hub}
 	prs := &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](tx, "pullrequest.PullRequest"), Policies: memstore.NewTable[pullrequest.Policy](tx, "pullrequest.Policy"), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
 	w.s = Services{Organization: "harbor", Version: "test", Clock: clock, Identity: id, Audit: au, Projects: ps, Repos: rs, PullRequests: prs, Pools: pools, Environments: envs,
-		Applications: apps, Runs: runs, Artifacts: arts, Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
+		Applications: apps, Runs: runs, Artifacts: arts, Links: &artifact.Links{Links: memstore.NewTable[artifact.Link](tx, "artifact.Link"), Clock: clock},
+		Attachments: &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: memBlobs{}, Tx: tx, Clock: clock},
+		Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Results: memstore.NewTable[testresult.Set](tx, "testresult.Set"),
+			Reports: memstore.NewTable[testresult.Coverage](tx, "testresult.Coverage"), Files: memstore.NewTable[testresult.CoverageFiles](tx, "testresult.CoverageFiles"), Tx: tx, Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
 		GatewayPort: func() string { return ":7480" }}
 	w.people()
 	w.things()
@@ -113,6 +117,13 @@ func (w *world) people() {
 		}
 		secret, _, err := w.s.Identity.IssueToken(w.ctx(), identity.Token{Kind: identity.SessionToken, OwnerID: u.ID, Name: "browser", Expires: w.now.Add(time.Hour)})
 		w.tokens[name] = must(w.t, secret, err)
+	}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -159,7 +170,7 @@ func (w *world) things() {
 	insert(w, s.PullRequests.PullRequests, &pullrequest.PullRequest{ID: "3", Num: 3, ProjectID: p, RepoID: "r1", Title: "Prices " + evil, Source: "refs/heads/fix/prices", Target: "refs/heads/main",
 		SourceCommit: commitB, TargetCommit: commitA, MergeStatus: "succeeded", Status: pullrequest.Active, CreatedBy: "someone", CreatedName: "ada", Created: w.now})
 	insert(w, s.PullRequests.Policies, &pullrequest.Policy{ID: "1", Num: 1, ProjectID: p, RepoID: repo.ID, Branch: "refs/heads/main", Type: pullrequest.MinimumReviewers, Settings: pullrequest.PolicySettings{Reviewers: 1}})
-	insert(w, s.Tests.Runs, &testresult.TestRun{ID: "t1", RunID: "7", Title: "unit", Results: []testresult.Result{{Name: "adds " + evil, Outcome: testresult.Failed, Message: "1 is not 2"}, {Name: "runs", Outcome: testresult.Passed}}})
+	w.must(s.Tests.Publish(w.ctx(), &testresult.TestRun{RunID: "7", Title: "unit", Results: []testresult.Result{{Name: "adds " + evil, Outcome: testresult.Failed, Message: "1 is not 2"}, {Name: "runs", Outcome: testresult.Passed}}}))
 	if _, err := s.Artifacts.Publish(w.ctx(), "7", "j1", "site", 1, strings.NewReader("zip")); err != nil {
 		w.t.Fatal(err)
 	}
