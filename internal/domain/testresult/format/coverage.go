@@ -147,13 +147,25 @@ func (rep *Report) cobertura(d *xml.Decoder, root xml.StartElement) error {
 	if err != nil {
 		return err
 	}
-	if len(rep.Metrics) == 0 {
-		rep.Metrics = rep.counted()
-	}
+	rep.count(attr)
 	if len(rep.Metrics) == 0 {
 		return fault.New(fault.Invalid, "coverage-unreadable", "the Cobertura file has no totals").Want("attributes lines-valid and lines-covered, or line-rate, of element coverage")
 	}
 	return nil
+}
+
+// count replaces what the root only knows as a share, or not at all, by what the
+// lines add up to.
+func (rep *Report) count(root map[string]string) {
+	for _, m := range rep.counted() {
+		at := slices.IndexFunc(rep.Metrics, func(own testresult.Metric) bool { return own.Label == m.Label })
+		switch {
+		case at < 0 && m.Total > 0:
+			rep.Metrics = append(rep.Metrics, m)
+		case at >= 0 && root[strings.ToLower(m.Label)+"-valid"] == "" && m.Total > 0:
+			rep.Metrics[at] = m
+		}
+	}
 }
 
 func (rep *Report) class(d *xml.Decoder, pkg string, attr map[string]string) error {

@@ -107,7 +107,9 @@ func TestCoverage(t *testing.T) {
 	for text, want := range map[string]string{
 		`<coverage line-rate="0.8" lines-covered="80" lines-valid="100" branches-covered="1" branches-valid="4"><packages/></coverage>`: "Lines 80.0 % (80 of 100), Branches 25.0 % (1 of 4)",
 		`<coverage line-rate="0.805" branch-rate="0"/>`: "Lines 80.5 % (805 of 1000), Branches 0.0 % (0 of 1000)",
-		`<report name="r"><sessioninfo/><package><counter type="LINE" missed="9" covered="9"/></package><counter type="LINE" missed="1" covered="3"/><counter type="CLASS" missed="0" covered="0"/></report>`: "Lines 75.0 % (3 of 4), Classes none",
+		`<report name="r"><sessioninfo/><package><counter type="LINE" missed="9" covered="9"/></package><counter type="LINE" missed="1" covered="3"/><counter type="CLASS" missed="0" covered="0"/></report>`:                                                "Lines 75.0 % (3 of 4), Classes none",
+		`<coverage line-rate="0.9" branch-rate="0.5"><packages><package><classes><class filename="a"><lines><line number="1" hits="1" condition-coverage="25% (1/4)"/><line number="2" hits="0"/></lines></class></classes></package></packages></coverage>`: "Lines 50.0 % (1 of 2), Branches 25.0 % (1 of 4)",
+		`<coverage><packages><package><classes><class filename="a"><lines><line number="1" hits="1"/></lines></class></classes></package></packages></coverage>`:                                                                                             "Lines 100.0 % (1 of 1)",
 		`<coverage/>`: "error", `<other/>`: "error", `<report>`: "error",
 	} {
 		rep, err := Coverage(strings.NewReader(text))

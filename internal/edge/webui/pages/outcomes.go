@@ -205,3 +205,14 @@ func tally(c testresult.Counts) string {
 	}
 	return out
 }
+
+// keptAs says in words what a file was kept as.
+func keptAs(a Attachment) string {
+	switch {
+	case a.Is(attachment.File):
+		return "with the log"
+	case a.Is(attachment.Summary):
+		return "summary"
+	}
+	return a.Type
+}
