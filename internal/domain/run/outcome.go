@@ -94,3 +94,35 @@ func (s *Service) Before(ctx context.Context, r *Run, n int) ([]string, error) {
 	}
 	return ids, nil
 }
+
+func (r *Run) hasTags(tags []string) bool {
+	return !slices.ContainsFunc(tags, func(tag string) bool { return !r.HasTag(tag) })
+}
+
+func withTags(tags []string) string {
+	if len(tags) == 0 {
+		return ""
+	}
+	return " and has the tags " + strings.Join(tags, ", ")
+}
+
+// goodStages names the stages of a run whose last attempt succeeded.
+func (s *Service) goodStages(ctx context.Context, runID string) ([]string, error) {
+	all, err := s.Stages.Find(ctx, store.Where("run_id", runID))
+	if err != nil {
+		return nil, err
+	}
+	last := map[string]*Stage{}
+	for _, st := range all {
+		if old := last[st.Name]; old == nil || st.Attempt > old.Attempt {
+			last[st.Name] = st
+		}
+	}
+	var names []string
+	for name, st := range last {
+		if st.Result == Succeeded || st.Result == SucceededWithIssues {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
