@@ -10,7 +10,7 @@ import (
 )
 
 func TestLinks(t *testing.T) {
-	s, ctx := &Links{Links: memstore.NewTable[Link]()}, t.Context()
+	s, ctx := &Links{Links: memstore.NewTable[Link](&memstore.Runner{}, "Link")}, t.Context()
 	for _, c := range []struct{ name, kind, location, wantKind, web, code string }{
 		{"a", "", "https://example.test/x", "url", "https://example.test/x", ""},
 		{"a", "URL", "https://example.test/x", "url", "https://example.test/x", ""}, // the same again

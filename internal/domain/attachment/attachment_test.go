@@ -31,7 +31,8 @@ func (b blobs) Open(_ context.Context, key string) (io.ReadCloser, int64, error)
 }
 
 func newService() *Service {
-	return &Service{Attachments: memstore.NewTable[Attachment](), Blobs: blobs{}, Tx: &memstore.Runner{}}
+	tx := &memstore.Runner{}
+	return &Service{Attachments: memstore.NewTable[Attachment](tx, "Attachment"), Blobs: blobs{}, Tx: tx}
 }
 
 func TestPutReplacesOfTheSameStep(t *testing.T) {

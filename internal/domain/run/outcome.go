@@ -51,34 +51,25 @@ func (r *Run) retag(add, remove []string) (bool, error) {
 	return changed, nil
 }
 
-// tagRetries is how often a change of tags meets another change of the run
-// before it gives up.
-const tagRetries = 10
-
 // Tag adds and removes tags of a run. Adding one that is there, and removing one
 // that is not, changes nothing.
 func (s *Service) Tag(ctx context.Context, id string, add, remove []string) (*Run, error) {
-	for try := 1; ; try++ {
-		var r *Run
-		changed := false
-		err := s.Tx.InTx(ctx, func(ctx context.Context) error {
-			var err error
-			if r, err = s.Runs.Get(ctx, id); err != nil {
-				return err
-			}
-			if changed, err = r.retag(add, remove); err != nil || !changed {
-				return err
-			}
-			return s.Runs.Save(ctx, r)
-		})
-		if fault.Is(err, fault.Conflict) && try < tagRetries {
-			continue
+	var r *Run
+	changed := false
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		if r, err = s.Runs.Get(ctx, id); err != nil {
+			return err
 		}
-		if err == nil && changed {
-			s.Hub.Publish("run/"+id, "runs")
+		if changed, err = r.retag(add, remove); err != nil || !changed {
+			return err
 		}
-		return r, err
+		return s.Runs.Save(ctx, r)
+	})
+	if err == nil && changed {
+		s.Hub.Publish("run/"+id, "runs")
 	}
+	return r, err
 }
 
 // Before lists the ids of runs of the same pipeline and branch that ended before

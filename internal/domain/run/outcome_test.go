@@ -7,16 +7,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/memstore"
-	"penstock.dev/penstock/internal/base/store"
 )
 
 func TestTags(t *testing.T) {
-	s := &Service{Store: Store{Runs: memstore.NewTable[Run]()}, Tx: &memstore.Runner{}, Hub: &broadcast.Hub{}}
+	tx := &memstore.Runner{}
+	s := &Service{Store: Store{Runs: memstore.NewTable[Run](tx, "run")}, Tx: tx, Hub: &broadcast.Hub{}}
 	ctx := t.Context()
 	if err := s.Runs.Insert(ctx, &Run{ID: "1", Num: 1, Dedup: "1"}); err != nil {
 		t.Fatal(err)
@@ -53,34 +54,22 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// racing changes a run under the hand of whoever saves it, so many times.
-type racing struct {
-	store.Table[Run]
-	left int
-}
-
-func (r *racing) Save(ctx context.Context, doc *Run) error {
-	if r.left--; r.left >= 0 {
-		other, err := r.Get(ctx, doc.ID)
-		if err != nil {
-			return err
-		}
-		other.Tags = append(other.Tags, fmt.Sprint("other", r.left))
-		if err := r.Table.Save(ctx, other); err != nil {
-			return err
-		}
-	}
-	return r.Table.Save(ctx, doc)
-}
-
 func TestTagsOfSeveralJobsAreAllKept(t *testing.T) {
-	table := &racing{Table: memstore.NewTable[Run](), left: 3}
-	s := &Service{Store: Store{Runs: table}, Tx: &memstore.Runner{}, Hub: &broadcast.Hub{}}
-	if err := table.Insert(t.Context(), &Run{ID: "1", Num: 1, Dedup: "1"}); err != nil {
+	tx := &memstore.Runner{}
+	s := &Service{Store: Store{Runs: memstore.NewTable[Run](tx, "run")}, Tx: tx, Hub: &broadcast.Hub{}}
+	if err := s.Runs.Insert(t.Context(), &Run{ID: "1", Num: 1, Dedup: "1"}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Tag(t.Context(), "1", []string{"mine"}, nil)
-	if err != nil || len(r.Tags) != 4 || !r.HasTag("mine") {
+	var jobs sync.WaitGroup
+	for i := range 20 {
+		jobs.Go(func() {
+			if _, err := s.Tag(t.Context(), "1", []string{fmt.Sprint(i)}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	jobs.Wait()
+	if r, err := s.Runs.Get(t.Context(), "1"); err != nil || len(r.Tags) != 20 {
 		t.Errorf("%v %v", r.Tags, err)
 	}
 }

@@ -10,7 +10,8 @@ import (
 )
 
 func newService() *Service {
-	return &Service{Runs: memstore.NewTable[TestRun](), Results: memstore.NewTable[Set](), Reports: memstore.NewTable[Coverage](), Files: memstore.NewTable[CoverageFiles](), Tx: &memstore.Runner{}}
+	tx := &memstore.Runner{}
+	return &Service{Runs: memstore.NewTable[TestRun](tx, "TestRun"), Results: memstore.NewTable[Set](tx, "Set"), Reports: memstore.NewTable[Coverage](tx, "Coverage"), Files: memstore.NewTable[CoverageFiles](tx, "CoverageFiles"), Tx: tx}
 }
 
 // An agent that meets no answer sends again: a set is kept once.
