@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/attachment"
@@ -64,15 +65,15 @@ func (l *local) keepAttachments(ctx context.Context, d *run.Detail) error {
 		jobs[j.ID] = j
 	}
 	for _, a := range list {
-		dir := filepath.Join("attachments", repositoryName(a.Type))
+		dir := filepath.Join("attachments", fileName(a.Type))
 		name := fmt.Sprintf("%02d-%s", a.Step, a.Name) // a name that is usable as one was asked for
 		if a.Is(attachment.Summary) {
 			dir = "summaries"
 		}
 		if j := jobs[a.JobID]; j != nil {
-			parts := []string{repositoryName(j.Stage), repositoryName(j.Phase), name}
+			parts := []string{fileName(j.Stage), fileName(j.Phase), name}
 			if j.Name != j.Phase { // a leg of a matrix, or a hook
-				parts = slices.Insert(parts, 2, repositoryName(j.Name))
+				parts = slices.Insert(parts, 2, fileName(j.Name))
 			}
 			name = strings.Join(parts, ".")
 		}
@@ -106,4 +107,14 @@ func (l *local) keepFile(dir, name string, content io.Reader) error {
 	}
 	_, err = io.Copy(f, content)
 	return errors.Join(err, f.Close())
+}
+
+// fileName makes a name one that every system takes for a file.
+func fileName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == '.' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return '-'
+	}, name)
 }
