@@ -1,16 +1,23 @@
 package agent
 
 import (
-	"bufio"
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
 	"penstock.dev/penstock/internal/agent/command"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
+	"penstock.dev/penstock/internal/domain/run"
 )
 
 // upload is a file or folder that goes into an artifact when the step is done.
@@ -86,6 +93,7 @@ func (s *step) upload(ctx context.Context) error {
 	return nil
 }
 
+// associate keeps where an artifact lies.
 func associate(s *step, c command.Command) error {
 	name, err := needProperty(c, "artifactname")
 	if err != nil {
@@ -94,8 +102,12 @@ func associate(s *step, c command.Command) error {
 	if c.Data == "" {
 		return fault.New(fault.Invalid, "command-data", "the command needs a location").Want("##vso[artifact.associate artifactname=NAME;type=TYPE]LOCATION")
 	}
-	s.Issue("warning", "artifact "+name+" is only a link to "+c.Data+"; links are not kept by this version. Publish the files themselves")
-	return nil
+	kind := cmp.Or(c.Properties["type"], c.Properties["artifacttype"], artifact.LinkType(c.Data))
+	if kind == "" {
+		return fault.New(fault.Invalid, "artifact-type", "the type of artifact %s cannot be told from its location", name).Got("%q", c.Data).
+			Want("a property type: container, filepath, versioncontrol, gitref, or a name of your own")
+	}
+	return s.machine.Outcomes.Link(s.current(), s.m.RunID, task.Link{Name: s.Mask(name), Type: s.Mask(kind), Location: s.Mask(c.Data)})
 }
 
 // maxNumber is how long a run number may be.
@@ -118,42 +130,56 @@ func (s *step) setNumber(c command.Command) error {
 }
 
 func addTag(s *step, c command.Command) error {
-	tag := strings.TrimSpace(c.Data)
+	tag := strings.TrimSpace(s.Mask(c.Data))
 	if tag == "" {
 		return fault.New(fault.Invalid, "command-data", "the command needs a tag").Want("##vso[build.addbuildtag]TAG")
 	}
-	s.Issue("warning", "tag "+tag+" is not kept: runs have no tags in this version")
-	return nil
+	if err := run.CheckTag(tag); err != nil {
+		return err
+	}
+	return s.machine.Outcomes.Tag(s.current(), s.m.RunID, tag)
 }
 
-// maxSummary is how much of a summary the log shows, in bytes.
-const maxSummary = 256 << 10
-
-// uploadSummary shows a summary in the log: that is where its readers find it.
-func uploadSummary(s *step, c command.Command) error {
+// regular checks that a command names a file.
+func (s *step) regular(c command.Command) (string, os.FileInfo, error) {
 	p, info, err := s.file(c)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fault.New(fault.Invalid, "not-a-file", "##vso[%s] takes a file, not a folder", c.Name()).Got("%s", p)
+	}
+	return p, info, err
+}
+
+// uploadSummary keeps Markdown for the run's page.
+func uploadSummary(s *step, c command.Command) error {
+	p, _, err := s.regular(c)
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
-		return fault.New(fault.Invalid, "not-a-file", "a summary is a file, not a folder").Got("%s", p)
-	}
+	return s.summary(p, filepath.Base(p))
+}
+
+// summary sends a text without secrets. It is read as text, whatever UTF it was
+// written in, so that the mask sees what a reader will see.
+func (s *step) summary(p, name string) error {
 	f, err := os.Open(p)
 	if err != nil {
-		return err
+		return fault.Wrap(err, fault.Invalid, "no-file", "the summary cannot be read")
 	}
 	defer func() { _ = f.Close() }()
-	s.Print("##[group]Summary " + filepath.Base(p))
-	lines := bufio.NewScanner(io.LimitReader(f, maxSummary))
-	lines.Buffer(nil, maxSummary+1)
-	for lines.Scan() {
-		s.Print(lines.Text())
+	text, err := io.ReadAll(io.LimitReader(transform.NewReader(f, unicode.BOMOverride(unicode.UTF8.NewDecoder())), attachment.MaxSummary+1))
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, "no-file", "the summary cannot be read")
 	}
-	if info.Size() > maxSummary {
-		s.Print("… cut")
+	whole := len(text) <= attachment.MaxSummary
+	masked := s.Mask(strings.ToValidUTF8(strings.ReplaceAll(string(text), "\x00", ""), "\uFFFD")) // UTF-16 without a mark is full of zeros
+	if !whole || len(masked) > attachment.MaxSummary {
+		const note = "\n\n… cut here\n"
+		s.Issue("warning", fmt.Sprintf("summary %s is longer than %d bytes; the rest is left out", name, attachment.MaxSummary))
+		masked = masked[:min(len(masked), attachment.MaxSummary-len(note))]
+		masked = masked[:strings.LastIndexByte(masked, '\n')+1] + note // a part of a line may be a part of a secret
 	}
-	s.Print("##[endgroup]")
-	return nil
+	a := task.Attachment{Step: s.order, Type: attachment.Summary, Name: s.Mask(name), Size: int64(len(masked))}
+	return s.machine.Outcomes.Attach(s.current(), s.m.RunID, a, strings.NewReader(masked))
 }
 
 func addAttachment(s *step, c command.Command) error {
@@ -166,28 +192,47 @@ func addAttachment(s *step, c command.Command) error {
 		return err
 	}
 	for _, v := range []string{kind, name} {
-		if strings.ContainsAny(v, "\"<>|:*?\\/\r\n\x00") {
-			return fault.New(fault.Invalid, "attachment-name", "type and name of an attachment must be usable as file names").Got("%q", v)
+		if err := attachment.CheckName(v); err != nil {
+			return err
 		}
 	}
-	p, _, err := s.file(c)
+	p, _, err := s.regular(c)
 	if err != nil {
 		return err
 	}
-	if strings.EqualFold(kind, "Distributedtask.Core.Summary") {
-		return uploadSummary(s, command.Command{Area: "task", Action: "uploadsummary", Data: p})
+	if strings.EqualFold(kind, attachment.Summary) {
+		return s.summary(p, name)
 	}
-	s.Issue("warning", "attachment "+kind+"/"+name+" is not kept by this version; publish "+p+" as an artifact to keep it")
-	return nil
+	return s.attach(p, kind, name)
 }
 
-func uploadFile(s *step, c command.Command) error {
-	p, _, err := s.file(c)
+// attach sends a file as it is: its bytes are the step's own business.
+func (s *step) attach(p, kind, name string) error {
+	f, err := os.Open(p)
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, "no-file", "the file cannot be read")
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	s.Issue("warning", "file "+p+" is not kept with the log by this version; publish it as an artifact to keep it")
-	return nil
+	if info.Size() > attachment.MaxSize {
+		return fault.New(fault.Invalid, "attachment-too-large", "attachment %s is too large", name).Want("at most %d bytes", attachment.MaxSize).
+			Got("%d", info.Size()).Try("publish it as an artifact")
+	}
+	a := task.Attachment{Step: s.order, Type: s.Mask(kind), Name: s.Mask(name), Size: info.Size()}
+	// What the program still writes is not part of the file.
+	return s.machine.Outcomes.Attach(s.current(), s.m.RunID, a, io.NewSectionReader(f, 0, info.Size()))
+}
+
+// uploadFile keeps a file with the run's logs.
+func uploadFile(s *step, c command.Command) error {
+	p, _, err := s.regular(c)
+	if err != nil {
+		return err
+	}
+	return s.attach(p, attachment.File, filepath.Base(p))
 }
 
 // uploadLog keeps a log as the service does: in the artifact logs.

@@ -2,10 +2,19 @@ package agent
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
+	"github.com/google/go-cmp/cmp"
+
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -47,7 +56,14 @@ func TestCommands(t *testing.T) {
 		{"##vso[artifact.upload artifactname=a]/does/not/exist", run.Failed, 1, 0, "does not exist", ""},
 		{"##vso[artifact.upload]/", run.Failed, 1, 0, "artifactname", ""},
 		{"##vso[build.addbuildtag]  ", run.Failed, 1, 0, "", ""},
-		{"##vso[build.addbuildtag]good", run.Succeeded, 0, 1, "", ""},
+		{"##vso[build.addbuildtag]good", run.Succeeded, 0, 0, "", "vso"},
+		{"##vso[task.uploadsummary]/", run.Failed, 1, 0, "not a folder", ""},
+		{"##vso[task.uploadfile]/", run.Failed, 1, 0, "not a folder", ""},
+		{"##vso[task.addattachment type=a;name=b]/", run.Failed, 1, 0, "not a folder", ""},
+		{"##vso[task.addattachment type=a/b;name=b]/dev/null", run.Failed, 1, 0, "file names", ""},
+		{"##vso[task.addattachment type=a;name=..]/dev/null", run.Failed, 1, 0, "file names", ""},
+		{"##vso[artifact.associate artifactname=a]nowhere", run.Failed, 1, 0, "cannot be told", ""},
+		{"##vso[artifact.associate artifactname=a;type=x]", run.Failed, 1, 0, "needs a location", ""},
 		{"##vso[build.updatebuildnumber]a/b", run.Failed, 1, 0, "run number", ""},
 		{"##[group]title", run.Succeeded, 0, 0, "##[group]title", ""},
 		{"##[error]only a colour", run.Succeeded, 0, 0, "##[error]only a colour", ""},
@@ -148,11 +164,72 @@ func TestCompleteWithDone(t *testing.T) {
 	}
 }
 
-func TestSummaryIsShownWithoutSecrets(t *testing.T) {
+func TestWhatCommandsLeaveWithTheRun(t *testing.T) {
 	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "key", Value: "s3cr3t-key", Secret: true}},
-		bash(`printf '# Title\n- $(key)\n' > "$AGENT_TEMPDIRECTORY/s.md"; echo "##vso[task.uploadsummary]$AGENT_TEMPDIRECTORY/s.md"`))
-	if !strings.Contains(m.logs[1], "# Title") || !strings.Contains(m.logs[1], "- ***") || m.steps[1].Result != run.Succeeded {
-		t.Errorf("%s", m.logs[1])
+		bash(`cd "$AGENT_TEMPDIRECTORY"; printf '# Title\n- $(key)\n' > s.md; printf 'raw $(key)' > f.bin
+			echo "##vso[task.uploadsummary]$PWD/s.md"; echo "##vso[task.addattachment type=Distributedtask.Core.Summary;name=mine.md]$PWD/s.md"
+			echo "##vso[task.addattachment type=report;name=r.bin]$PWD/f.bin"; echo "##vso[task.uploadfile]$PWD/f.bin"; echo "##vso[build.addbuildtag] good $(key) "
+			echo "##vso[artifact.associate artifactname=drop;type=filepath]\\\\share\\drop"; echo "##vso[artifact.associate artifactname=page]https://example.test/$(key)"`))
+	want := []string{"DistributedTask.Core.Summary s.md of step 1: # Title\n- ***\n", "DistributedTask.Core.Summary mine.md of step 1: # Title\n- ***\n",
+		"report r.bin of step 1: raw s3cr3t-key", "DistributedTask.Core.FileAttachment f.bin of step 1: raw s3cr3t-key", "tag good ***",
+		`link drop filepath \\share\drop`, "link page url https://example.test/***"}
+	if diff := cmp.Diff(want, m.kept); diff != "" || m.steps[1].Result != run.Succeeded {
+		t.Errorf("%s\n%s", diff, m.logs[1])
+	}
+}
+
+// A summary is masked whatever UTF it was written in, and where it is cut.
+func TestSummaryHoldsNoSecret(t *testing.T) {
+	const secret = "s3cr3t-key"
+	wide := func(s string, mark bool, order binary.AppendByteOrder) string {
+		var out []byte
+		if mark {
+			out = order.AppendUint16(out, 0xFEFF)
+		}
+		for _, u := range utf16.Encode([]rune(s)) {
+			out = order.AppendUint16(out, u)
+		}
+		return string(out)
+	}
+	text := "# Title\n" + secret + " and " + base64.StdEncoding.EncodeToString([]byte(secret)) + "\n"
+	for name, content := range map[string]string{
+		"utf-8": text, "with a mark": "\uFEFF" + text, "utf-16 little": wide(text, true, binary.LittleEndian), "utf-16 big": wide(text, true, binary.BigEndian),
+		"utf-16 without a mark": wide(text, false, binary.LittleEndian), "not utf": "\xff\xfe\xff" + text,
+		"cut": strings.Repeat("x", attachment.MaxSummary-20) + "\n" + strings.Repeat("y", 14) + secret + "\n",
+	} {
+		file := filepath.Join(t.TempDir(), "s.md")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, m := runSteps(t, context.Background(), []run.Variable{{Name: "key", Value: secret, Secret: true}}, bash(say("##vso[task.uploadsummary]"+file)))
+		if len(m.kept) != 1 {
+			t.Fatalf("%s: %v\n%s", name, m.kept, m.logs[1])
+		}
+		kept := m.kept[0]
+		if strings.Contains(kept, "s3cr") || strings.Contains(kept, "czNjcjN0") || len(kept) > attachment.MaxSummary+100 {
+			t.Errorf("%s: %q", name, kept[max(0, len(kept)-200):])
+		}
+		if name == "cut" && (!strings.HasSuffix(kept, "cut here\n") || len(m.steps[1].Warnings) != 1) {
+			t.Errorf("%q %v", kept[len(kept)-40:], m.steps[1].Warnings)
+		}
+		if strings.HasPrefix(name, "utf") && !strings.Contains(kept, "# Title\n*** and ***\n") {
+			t.Errorf("%s: %q", name, kept)
+		}
+	}
+}
+
+func TestAttachmentsAreBounded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "large")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(attachment.MaxSize+1), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, m := runSteps(t, context.Background(), nil, bash(say("##vso[task.uploadfile]"+file)))
+	if len(m.kept) != 0 || m.steps[1].Result != run.Failed || !strings.Contains(m.logs[1], "too large") {
+		t.Errorf("%v\n%s", m.kept, m.logs[1])
 	}
 }
 

@@ -37,7 +37,8 @@ type Machine struct {
 	CacheDir  string        // of Cache@2; "" = beside the tool cache
 	Services  task.Services // nil where the agent serves no VM
 	Client    *rest.Client
-	Records   task.Records // artifacts and test results; nil = those of the server
+	Records   task.Records  // artifacts and test results; nil = those of the server
+	Outcomes  task.Outcomes // attachments, coverage, tags and links; nil = those of the server
 	Version   string
 	// After is time.After where it is nil; waits between attempts, and before a
 	// program is ended by force, go through it.
@@ -84,6 +85,9 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	}
 	if machine.Records == nil {
 		machine.Records = &task.Remote{Client: machine.Client}
+	}
+	if machine.Outcomes == nil {
+		machine.Outcomes = &task.Remote{Client: machine.Client}
 	}
 	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: "vsts_" + id.New(), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
 		outputs: map[string]string{}, result: run.Succeeded}

@@ -2,14 +2,19 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/testresult"
 )
 
 // memory is a Link that keeps what it is given.
@@ -19,6 +24,34 @@ type memory struct {
 	steps map[int]run.StepReport
 	line  chan string
 	order *[]string // all lines, where it is wanted
+	kept  []string  // attachments, tags, links and coverage, in words
+}
+
+// memory is Outcomes too.
+
+func (m *memory) keep(format string, args ...any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = append(m.kept, fmt.Sprintf(format, args...))
+	return nil
+}
+
+func (m *memory) Attach(_ context.Context, _ string, a task.Attachment, content io.ReadSeeker) error {
+	data, err := io.ReadAll(content)
+	if int64(len(data)) != a.Size {
+		err = errors.Join(err, fmt.Errorf("%d bytes instead of %d", len(data), a.Size))
+	}
+	return errors.Join(err, m.keep("%s %s of step %d: %s", a.Type, a.Name, a.Step, data))
+}
+
+func (m *memory) Cover(_ context.Context, _ string, c *testresult.Coverage) error {
+	return m.keep("coverage %v %v", c.Metrics, c.Files)
+}
+
+func (m *memory) Tag(_ context.Context, _, tag string) error { return m.keep("tag %s", tag) }
+
+func (m *memory) Link(_ context.Context, _ string, l task.Link) error {
+	return m.keep("link %s %s %s", l.Name, l.Type, l.Location)
 }
 
 func newMemory() *memory {
@@ -51,7 +84,7 @@ func runSteps(t *testing.T, ctx context.Context, vars []run.Variable, steps ...p
 	t.Helper()
 	m := newMemory()
 	rep := RunJob(ctx, &run.JobMessage{JobID: "j", PipelineID: "1", Steps: steps, Variables: vars, AccessToken: "token-of-the-job"},
-		Machine{AgentName: "a", Work: t.TempDir()}, m)
+		Machine{AgentName: "a", Work: t.TempDir(), Outcomes: m}, m)
 	return rep, m
 }
 

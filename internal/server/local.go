@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -427,7 +426,7 @@ func (l *local) keep(ctx context.Context, d *run.Detail) error {
 			return err
 		}
 	}
-	return l.keepTests(ctx, d)
+	return l.keepOutcomes(ctx, d)
 }
 
 // unpack extracts an archive that arrives as a stream.
@@ -448,17 +447,4 @@ func unpack(r io.Reader, folder, tmp string) error {
 		}
 	}
 	return errors.Join(err, f.Close())
-}
-
-// keepTests writes the test results beside the artifacts.
-func (l *local) keepTests(ctx context.Context, d *run.Detail) error {
-	list, err := l.tests.Of(ctx, d.Run.ID)
-	if err != nil || len(list) == 0 {
-		return err
-	}
-	data, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		return err
-	}
-	return rootfs.WriteFile(filepath.Join(l.o.Folder, "tests.json"), append(data, '\n'), 0o644)
 }

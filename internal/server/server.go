@@ -29,6 +29,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -71,6 +72,8 @@ type Server struct {
 	groups       *variablegroup.Service
 	runs         *run.Service
 	artifacts    *artifact.Service
+	links        *artifact.Links
+	attachments  *attachment.Service
 	tests        *testresult.Service
 	machines     *machines
 
@@ -151,7 +154,10 @@ func (s *Server) build(sealer keyvault.Sealer) {
 		Secrets: table[keyvault.Secret](db, "secrets", "secret"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
 	s.groups = &variablegroup.Service{Groups: table[variablegroup.Group](db, "variable_groups", "variable group"), Tx: db, Audit: s.audit, Vaults: s.vaults}
 	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Blobs: s.blobs, Clock: s.clock}
-	s.tests = &testresult.Service{Runs: table[testresult.TestRun](db, "test_runs", "test run"), Clock: s.clock}
+	s.links = &artifact.Links{Links: table[artifact.Link](db, "artifact_links", "artifact"), Clock: s.clock}
+	s.attachments = &attachment.Service{Attachments: table[attachment.Attachment](db, "attachments", "attachment"), Blobs: s.blobs, Tx: db, Clock: s.clock}
+	s.tests = &testresult.Service{Runs: table[testresult.TestRun](db, "test_runs", "test run"), Results: table[testresult.Set](db, "test_results", "set of test results"),
+		Reports: table[testresult.Coverage](db, "coverage", "coverage report"), Files: table[testresult.CoverageFiles](db, "coverage_files", "coverage report"), Tx: db, Clock: s.clock}
 	s.machines = &machines{server: s}
 	s.apps = &application.Service{Apps: table[application.Application](db, "applications", "application"),
 		Swaps: table[application.Swap](db, "swaps", "swap"), Tx: db, Audit: s.audit, Environments: s.environments, VariableGroups: s.groups,

@@ -110,6 +110,7 @@ type Context struct {
 	State    map[string]string // what the parts of one step tell each other
 	Client   *rest.Client
 	Records  Records
+	Outcomes Outcomes
 	Temp     string // emptied after the job
 	CacheDir string // of Cache@2
 	Environ  func() []string

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/domain/testresult/format"
 )
@@ -70,14 +71,14 @@ func PublishResultFiles(ctx context.Context, c *Context, files []string) error {
 			runs[0].Duration += results.Duration
 			continue
 		}
-		runs = append(runs, &testresult.TestRun{JobID: c.Job.JobID, Title: runTitle(c, kind, file, merge), Platform: cmp.Or(c.Input("platform"), c.Input("buildPlatform")),
+		runs = append(runs, &testresult.TestRun{ID: id.New(), JobID: c.Job.JobID, Title: runTitle(c, kind, file, merge), Platform: cmp.Or(c.Input("platform"), c.Input("buildPlatform")),
 			Config: cmp.Or(c.Input("configuration"), c.Input("buildConfiguration")), Duration: results.Duration, Results: results.Results})
 	}
 	failed := 0
 	for _, r := range runs {
 		for i := range r.Results {
 			x := &r.Results[i]
-			x.Name, x.Message, x.Stack = c.Mask(x.Name), c.Mask(x.Message), c.Mask(x.Stack)
+			x.Name, x.Suite, x.Message, x.Stack = c.Mask(x.Name), c.Mask(x.Suite), c.Mask(x.Message), c.Mask(x.Stack)
 		}
 		if err := c.Records.Tests(ctx, c.Job.RunID, r); err != nil {
 			if c.Bool("failTaskOnFailureToPublishResults") || ctx.Err() != nil {
@@ -152,32 +153,26 @@ func publishCoverage(ctx context.Context, c *Context) error {
 	return PublishCoverageFiles(ctx, c, files, c.Input("reportDirectory"))
 }
 
-// PublishCoverageFiles says the totals of coverage files, added up, and keeps a
-// report as an artifact, as the service does.
+// PublishCoverageFiles keeps what coverage files say, merged, and the report as
+// an artifact, as the service does.
 func PublishCoverageFiles(ctx context.Context, c *Context, files []string, report string) error {
-	var totals []format.Metric
-	for _, file := range files {
-		f, err := os.Open(c.Path(file))
-		if err != nil {
-			return fault.Wrap(err, fault.Invalid, "no-file", "the coverage summary cannot be read")
-		}
-		list, err := format.Coverage(f)
-		_ = f.Close()
-		if err != nil {
-			return err
-		}
-		totals = addMetrics(totals, list)
+	all, err := readCoverage(c, files)
+	if err != nil {
+		return err
 	}
-	lines := int64(0)
+	numbers := int64(0)
 	var words []string
-	for _, m := range totals {
+	for _, m := range all.Metrics {
 		words = append(words, m.String())
-		lines += m.Total
+		numbers += m.Total
 	}
-	if lines == 0 && c.Bool("failIfCoverageEmpty") {
+	if numbers == 0 && c.Bool("failIfCoverageEmpty") {
 		return fault.New(fault.Invalid, "no-coverage", "The coverage summary holds no numbers.")
 	}
 	c.Print("##[section]Code coverage: " + strings.Join(words, ", "))
+	if err := c.Outcomes.Cover(ctx, c.Job.RunID, coverageOf(c, all)); err != nil {
+		return err
+	}
 	if report == "" {
 		return nil
 	}
@@ -185,19 +180,43 @@ func PublishCoverageFiles(ctx context.Context, c *Context, files []string, repor
 	return PublishPaths(ctx, c, "Code Coverage Report_"+build, []string{c.Path(report)})
 }
 
-func addMetrics(totals, more []format.Metric) []format.Metric {
-	for _, m := range more {
-		found := false
-		for i := range totals {
-			if totals[i].Label == m.Label {
-				totals[i].Covered += m.Covered
-				totals[i].Total += m.Total
-				found = true
-			}
+func readCoverage(c *Context, files []string) (*format.Report, error) {
+	all := &format.Report{}
+	for i, file := range files {
+		f, err := os.Open(c.Path(file))
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Invalid, "no-file", "the coverage summary cannot be read")
 		}
-		if !found {
-			totals = append(totals, m)
+		rep, err := format.Coverage(f)
+		_ = f.Close()
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			all = rep
+		} else {
+			all.Merge(rep)
 		}
 	}
-	return totals
+	return all, nil
+}
+
+// coverageOf is what is kept of a report. Source files are named as the
+// repository knows them.
+func coverageOf(c *Context, rep *format.Report) *testresult.Coverage {
+	cov := &testresult.Coverage{ID: id.New(), JobID: c.Job.JobID, Platform: cmp.Or(c.Input("platform"), c.Input("buildPlatform")),
+		Config: cmp.Or(c.Input("configuration"), c.Input("buildConfiguration")), Metrics: rep.Metrics, Files: rep.Files()}
+	if cov.Count = len(cov.Files); cov.Count > testresult.MaxFiles {
+		c.Warn("The coverage names %d source files; the first %d are listed, the totals count all.", cov.Count, testresult.MaxFiles)
+		cov.Files = cov.Files[:testresult.MaxFiles]
+	}
+	sources, _ := c.Lookup("Build.SourcesDirectory")
+	for i := range cov.Files {
+		f := &cov.Files[i]
+		if rest, ok := strings.CutPrefix(f.Name, sources); ok && sources != "" {
+			f.Name = strings.TrimLeft(rest, `/\`)
+		}
+		f.Package, f.Name = c.Mask(f.Package), c.Mask(f.Name)
+	}
+	return cov
 }

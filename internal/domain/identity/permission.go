@@ -32,6 +32,7 @@ const (
 	CodeWrite       Permission = "code.write"      // push, open and vote on pull requests
 	RunQueue        Permission = "run.queue"       // queue, cancel, rerun
 	ArtifactWrite   Permission = "artifact.write"  // a job's results: artifacts, tests, logs
+	RunTag          Permission = "run.tag"         // tags of a run; a job's own run
 	Approve         Permission = "approval.decide" // the approver list decides further
 	Release         Permission = "app.release"     // swap, roll back, drain
 	ProjectEdit     Permission = "project.edit"    // pipelines, policies, environments, applications, variable groups
@@ -50,6 +51,7 @@ var least = map[Permission]Role{
 	ProjectView:   Reader,
 	CodeWrite:     Contributor,
 	RunQueue:      Contributor,
+	RunTag:        Contributor,
 	Approve:       Contributor,
 	Release:       Contributor,
 	ProjectEdit:   ProjectAdministrator,
@@ -64,16 +66,16 @@ var least = map[Permission]Role{
 
 // jobMay is what System.AccessToken allows, on the job's own project. Release
 // is further restricted to deployment jobs of the production environment.
-var jobMay = map[Permission]bool{SignedIn: true, ProjectView: true, ArtifactWrite: true, Release: true}
+var jobMay = map[Permission]bool{SignedIn: true, ProjectView: true, ArtifactWrite: true, RunTag: true, Release: true}
 
 // tokenScopes maps a scope of a personal access token to what it opens.
 var tokenScopes = map[string][]Permission{
 	"repo:read":   {ProjectView},
 	"repo:write":  {ProjectView, CodeWrite},
 	"run:read":    {ProjectView},
-	"run:write":   {ProjectView, RunQueue, Approve},
+	"run:write":   {ProjectView, RunQueue, RunTag, Approve},
 	"app:release": {ProjectView, Release},
-	"project:all": {ProjectView, CodeWrite, RunQueue, Approve, Release, ProjectEdit, SecretWrite, SecretRead, ArtifactWrite},
+	"project:all": {ProjectView, CodeWrite, RunQueue, RunTag, Approve, Release, ProjectEdit, SecretWrite, SecretRead, ArtifactWrite},
 }
 
 // KnownScope reports whether a personal access token can carry the scope.

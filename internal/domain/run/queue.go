@@ -153,12 +153,12 @@ func (s *Service) resourceRun(ctx context.Context, q QueueRequest, res pipeline.
 	}
 	for _, r := range runs {
 		good := r.Result == Succeeded || r.Result == SucceededWithIssues
-		if good && (res.Branch == "" || repos.FullBranch(res.Branch) == r.Branch) && (res.Version == "" || res.Version == r.Number) {
+		if good && (res.Branch == "" || repos.FullBranch(res.Branch) == r.Branch) && (res.Version == "" || res.Version == r.Number) && r.hasTags(res.Tags) {
 			return r, nil
 		}
 	}
 	return nil, fault.New(fault.Conflict, "no-resource-run", "pipeline resource %s: %s has no run that could be used", res.Alias, p.Name).
-		Want("a run that succeeded").Try("penstock pipeline run %s", p.Name)
+		Want("a run that succeeded%s", withTags(res.Tags)).Try("penstock pipeline run %s", p.Name)
 }
 
 func (s *Service) insertRun(ctx context.Context, q QueueRequest, r *Run, plan *pipeline.Plan, diags []pipeline.Diagnostic) error {
@@ -391,6 +391,10 @@ func (s *Service) startTriggered(ctx context.Context, r *Run, p *Pipeline) error
 	if err != nil {
 		return err
 	}
+	stages, err := s.goodStages(ctx, r.ID)
+	if err != nil {
+		return err
+	}
 	for _, follower := range all {
 		// A pipeline of the same repository runs at the same commit, another at
 		// the head of its default branch.
@@ -410,7 +414,7 @@ func (s *Service) startTriggered(ctx context.Context, r *Run, p *Pipeline) error
 			continue
 		}
 		for _, res := range head.Resources.Pipelines {
-			if res.Trigger == nil || !strings.EqualFold(res.Source, p.Name) || !res.Trigger.MatchCompletion(r.Branch, nil, nil) {
+			if res.Trigger == nil || !strings.EqualFold(res.Source, p.Name) || !res.Trigger.MatchCompletion(r.Branch, r.Tags, stages) {
 				continue
 			}
 			if _, err := s.QueueRun(ctx, QueueRequest{Pipeline: follower, Branch: branch, Commit: commit, Reason: ResourceTrigger, TriggeredBy: r,

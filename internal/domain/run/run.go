@@ -107,6 +107,7 @@ type Run struct {
 	TriggeredBy     string                `json:"triggeredBy,omitempty"` // run id
 	Resources       []Resource            `json:"resources,omitempty"`
 	Counters        map[string]int        `json:"counters,omitempty"` // values that counter() gave
+	Tags            []string              `json:"tags,omitempty"`
 	CancelRequested bool                  `json:"cancelRequested,omitempty"`
 	CanceledBy      string                `json:"canceledBy,omitempty"`
 	CanceledAt      time.Time             `json:"canceledAt"`

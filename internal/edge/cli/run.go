@@ -27,6 +27,7 @@ type buildRow struct {
 	SourceBranch, SourceVersion, Cause  string
 	Definition                          struct{ Name string }
 	RequestedFor                        struct{ DisplayName string }
+	Tags                                []string
 }
 
 // The detail of a run, as /penstock/runs/{id} and its events have it.
@@ -35,6 +36,7 @@ type runDetail struct {
 		ID, Pipeline, Number, State, Result, Branch, Commit, Message, RequestedBy, Cause string
 		Started, Finished, Queued                                                        time.Time
 		Diagnostics                                                                      []pipeline.Diagnostic
+		Tags                                                                             []string
 	}
 	Stages []stageRow
 	Phases []phaseRow
@@ -120,13 +122,13 @@ func (c *cli) runCommand() *cobra.Command {
 }
 
 func (c *cli) runList() *cobra.Command {
-	var pipeline, branch, state, result, by string
+	var pipeline, branch, state, result, by, tag string
 	var since time.Duration
 	var limit int
 	cmd := command("list", "Lists the runs of a project, latest first.", "penstock run list --pipeline storefront-ci --limit 5\npenstock run list --state inProgress\npenstock run list --result failed --since 24h", noArgs,
 		func(ctx context.Context, _ []string) error {
 			q := url.Values{"$top": {strconv.Itoa(limit)}}
-			for name, value := range map[string]string{"definitions": pipeline, "branchName": branch, "statusFilter": state, "resultFilter": strings.ReplaceAll(result, "succeededWithIssues", "partiallySucceeded"), "requestedFor": by} {
+			for name, value := range map[string]string{"definitions": pipeline, "branchName": branch, "statusFilter": state, "resultFilter": strings.ReplaceAll(result, "succeededWithIssues", "partiallySucceeded"), "requestedFor": by, "tagFilters": tag} {
 				if value != "" {
 					q.Set(name, value)
 				}
@@ -143,7 +145,8 @@ func (c *cli) runList() *cobra.Command {
 				{head: "NUMBER", text: func(b buildRow) string { return b.BuildNumber }}, {head: "BRANCH", text: func(b buildRow) string { return short(b.SourceBranch) }},
 				{head: "STATE", text: func(b buildRow) string { return cmp.Or(b.Result, b.Status) }}, {head: "BY", text: func(b buildRow) string { return b.RequestedFor.DisplayName }},
 				{head: "AGE", text: func(b buildRow) string { return c.age(b.QueueTime) }}, {head: "TOOK", text: func(b buildRow) string { return took(b.StartTime, b.FinishTime) }},
-				{head: "REASON", wide: true, text: func(b buildRow) string { return b.Reason }}, {head: "COMMIT", wide: true, text: func(b buildRow) string { return abbreviated(b.SourceVersion) }}}})
+				{head: "REASON", wide: true, text: func(b buildRow) string { return b.Reason }}, {head: "COMMIT", wide: true, text: func(b buildRow) string { return abbreviated(b.SourceVersion) }},
+				{head: "TAGS", wide: true, text: func(b buildRow) string { return strings.Join(b.Tags, ", ") }}}})
 		})
 	f := cmd.Flags()
 	f.StringVar(&pipeline, "pipeline", "", "of one pipeline, or several with commas")
@@ -151,6 +154,7 @@ func (c *cli) runList() *cobra.Command {
 	f.StringVar(&state, "state", "", "notStarted, inProgress, cancelling, completed")
 	f.StringVar(&result, "result", "", "succeeded, succeededWithIssues, failed, canceled")
 	f.StringVar(&by, "by", "", "requested by somebody")
+	f.StringVar(&tag, "tag", "", "with this tag, or with each of several with commas")
 	f.DurationVar(&since, "since", 0, "queued within this time")
 	f.IntVar(&limit, "limit", 30, "at most so many")
 	return cmd
@@ -178,6 +182,9 @@ func (c *cli) runHead(d runDetail) string {
 func (c *cli) runText(d runDetail) string {
 	var b strings.Builder
 	b.WriteString(c.runHead(d))
+	if len(d.Run.Tags) > 0 {
+		b.WriteString("Tags: " + strings.Join(d.Run.Tags, ", ") + "\n")
+	}
 	pipeline.Render(&b, d.Run.Diagnostics)
 	var rows [][]string
 	for _, st := range d.Stages {

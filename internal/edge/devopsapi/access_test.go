@@ -16,6 +16,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -116,7 +117,10 @@ func newWorld(t testing.TB) *world {
 		Environments: &environment.Service{Environments: memstore.NewTable[environment.Environment](tx, "environment.Environment"), VMs: memstore.NewTable[environment.VM](tx, "environment.VM"), Checks: memstore.NewTable[environment.Check](tx, "environment.Check"), Approvals: memstore.NewTable[environment.Approval](tx, "environment.Approval"), Locks: memstore.NewTable[environment.Lock](tx, "environment.Lock"), Deployments: memstore.NewTable[environment.Deployment](tx, "environment.Deployment"), Tx: tx, Audit: a, Identity: id},
 		Vaults:       &keyvault.Service{Vaults: memstore.NewTable[keyvault.Vault](tx, "keyvault.Vault"), Secrets: memstore.NewTable[keyvault.Secret](tx, "keyvault.Secret"), Tx: tx, Audit: a, Sealer: plainSealer{}},
 		Artifacts:    &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](tx, "artifact.Artifact"), Blobs: memBlobs{}},
-		Tests:        &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun")},
+		Links:        &artifact.Links{Links: memstore.NewTable[artifact.Link](tx, "artifact.Link")},
+		Attachments:  &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: memBlobs{}, Tx: tx},
+		Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Results: memstore.NewTable[testresult.Set](tx, "testresult.Set"),
+			Reports: memstore.NewTable[testresult.Coverage](tx, "testresult.Coverage"), Files: memstore.NewTable[testresult.CoverageFiles](tx, "testresult.CoverageFiles"), Tx: tx},
 	}
 	w.VariableGroups = &variablegroup.Service{Groups: memstore.NewTable[variablegroup.Group](tx, "variablegroup.Group"), Tx: tx, Audit: a, Vaults: w.Vaults}
 	w.Applications = &application.Service{Apps: memstore.NewTable[application.Application](tx, "application.Application"), Swaps: memstore.NewTable[application.Swap](tx, "application.Swap"), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}

@@ -19,6 +19,8 @@ import (
 const (
 	buildsID         = "0cd358e1-9217-4d94-8269-1c1ee6f93dcf"
 	buildArtifactsID = "1db06c96-014e-44e1-ac91-90b2d4b3e984"
+	buildTagsID      = "6e6114b2-8161-44c8-8f6c-c5505782427f"
+	projectTagsID    = "d84ac5c6-edc7-43d5-adc9-1b34be5dea09"
 )
 
 var buildRoutes = []Route{
@@ -26,6 +28,12 @@ var buildRoutes = []Route{
 	{"Build", "builds", buildsID, "GET", "{project}/_apis/build/builds/{build}", identity.ProjectView, (*call).getBuild, nil, smallJSON},
 	{"Build", "builds", buildsID, "PATCH", "{project}/_apis/build/builds/{build}", identity.RunQueue, (*call).patchBuild, nil, smallJSON},
 	{"Build", "artifacts", buildArtifactsID, "GET", "{project}/_apis/build/builds/{build}/artifacts", identity.ProjectView, (*call).listBuildArtifacts, nil, smallJSON},
+	{"Build", "artifacts", buildArtifactsID, "POST", "{project}/_apis/build/builds/{build}/artifacts", identity.ArtifactWrite, (*call).linkArtifact, nil, smallJSON},
+	{"Build", "tags", buildTagsID, "GET", "{project}/_apis/build/builds/{build}/tags", identity.ProjectView, (*call).listTags, nil, smallJSON},
+	{"Build", "tags", buildTagsID, "POST", "{project}/_apis/build/builds/{build}/tags", identity.RunTag, (*call).addTags, nil, smallJSON},
+	{"Build", "tags", buildTagsID, "PUT", "{project}/_apis/build/builds/{build}/tags/{*tag}", identity.RunTag, (*call).addTag, nil, smallJSON},
+	{"Build", "tags", buildTagsID, "DELETE", "{project}/_apis/build/builds/{build}/tags/{*tag}", identity.RunTag, (*call).removeTag, nil, smallJSON},
+	{"Build", "tags", projectTagsID, "GET", "{project}/_apis/build/tags", identity.ProjectView, (*call).projectTags, nil, smallJSON},
 }
 
 type definitionShape struct {
@@ -94,7 +102,7 @@ func (c *call) buildShape(r *run.Run) buildShape {
 		Definition: definitionShape{ID: number(r.PipelineID), Name: r.Pipeline, Path: `\`, Type: "build", URL: c.projectURL() + "/_apis/pipelines/" + r.PipelineID, Project: p},
 		Project:    p, URI: "vstfs:///Build/Build/" + r.ID, URL: self, SourceBranch: r.Branch, SourceVersion: r.Commit, RequestedFor: by, RequestedBy: by, Parameters: r.Parameters,
 		Plan: map[string]any{"planId": id.From("plan", r.ID)}, Logs: map[string]any{"id": 0, "type": "Container", "url": self + "/logs"},
-		Repository: repositoryName{ID: r.RepoID, Type: "TfsGit"}, Validation: []validation{}, Tags: []string{}, TriggerInfo: map[string]any{}, Cause: r.Cause,
+		Repository: repositoryName{ID: r.RepoID, Type: "TfsGit"}, Validation: []validation{}, Tags: tagsOf(r), TriggerInfo: map[string]any{}, Cause: r.Cause,
 		Links: map[string]link{"self": {self}, "web": {c.runPage(r.ID)}, "timeline": {self + "/timeline"}}}
 	if r.State == run.Completed {
 		s.Result = buildResults[r.Result]
@@ -154,7 +162,7 @@ func (c *call) listBuilds() (any, error) {
 		q = q.AndOp("pipeline_id", store.In, definitions)
 	}
 	top, statuses, results := c.top(1000), words(c.query("statusFilter"), statusFlags), words(c.query("resultFilter"), resultFlags)
-	if len(statuses) == 0 && len(results) == 0 && c.query("requestedFor") == "" && c.query("buildNumber") == "" && c.query("minTime") == "" {
+	if len(statuses) == 0 && len(results) == 0 && c.query("requestedFor") == "" && c.query("buildNumber") == "" && c.query("minTime") == "" && c.query("tagFilters") == "" {
 		q = q.Top(top)
 	}
 	found, err := c.Runs.Runs.Find(c.ctx(), q)
@@ -172,6 +180,11 @@ func (c *call) listBuilds() (any, error) {
 }
 
 func (c *call) wants(r *run.Run, statuses, results []string) bool {
+	for tag := range strings.SplitSeq(c.query("tagFilters"), ",") {
+		if tag = strings.TrimSpace(tag); tag != "" && !r.HasTag(tag) {
+			return false
+		}
+	}
 	if len(statuses) > 0 && !slices.Contains(statuses, strings.ToLower(buildStatus(r))) {
 		return false
 	}
@@ -246,30 +259,139 @@ type artifactResource struct {
 	DownloadURL string            `json:"downloadUrl"`
 }
 
+func (c *call) artifactShape(r *run.Run, a *artifact.Artifact) buildArtifact {
+	self := c.projectURL() + "/_apis/build/builds/" + r.ID + "/artifacts?artifactName=" + url.QueryEscape(a.Name)
+	return buildArtifact{ID: a.ID, Name: a.Name, Source: a.JobID, Resource: artifactResource{Type: "PipelineArtifact", Data: a.Digest, URL: self,
+		Properties:  map[string]string{"artifactsize": strconv.FormatInt(a.Size, 10)},
+		DownloadURL: c.projectURL() + "/_apis/penstock/runs/" + r.ID + "/artifacts/" + url.PathEscape(a.Name) + "/content"}}
+}
+
+// linkShape is an artifact that lies elsewhere, under its own type.
+func (c *call) linkShape(r *run.Run, l *artifact.Link) buildArtifact {
+	self := c.projectURL() + "/_apis/build/builds/" + r.ID + "/artifacts?artifactName=" + url.QueryEscape(l.Name)
+	return buildArtifact{ID: l.ID, Name: l.Name, Source: l.JobID, Resource: artifactResource{Type: l.Type, Data: l.Location, URL: self,
+		Properties: map[string]string{}, DownloadURL: l.Web()}}
+}
+
 func (c *call) listBuildArtifacts() (any, error) {
 	r, err := c.build()
 	if err != nil {
 		return nil, err
 	}
-	shape := func(a *artifact.Artifact) buildArtifact {
-		self := c.projectURL() + "/_apis/build/builds/" + r.ID + "/artifacts?artifactName=" + url.QueryEscape(a.Name)
-		return buildArtifact{ID: a.ID, Name: a.Name, Source: a.JobID, Resource: artifactResource{Type: "PipelineArtifact", Data: a.Digest, URL: self,
-			Properties:  map[string]string{"artifactsize": strconv.FormatInt(a.Size, 10)},
-			DownloadURL: c.projectURL() + "/_apis/penstock/runs/" + r.ID + "/artifacts/" + url.PathEscape(a.Name) + "/content"}}
-	}
 	if name := c.query("artifactName"); name != "" {
-		a, err := c.Artifacts.Find(c.ctx(), r.ID, name)
-		if err != nil {
-			return nil, err
-		}
-		if c.accepts("application/zip") || c.query("$format") == "zip" {
-			return c.sendArtifact(a)
-		}
-		return shape(a), nil
+		return c.oneArtifact(r, name)
 	}
 	found, err := c.Artifacts.Of(c.ctx(), r.ID)
 	if err != nil {
 		return nil, err
 	}
-	return mapped(found, shape), nil
+	links, err := c.Links.Of(c.ctx(), r.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := mapped(found, func(a *artifact.Artifact) buildArtifact { return c.artifactShape(r, a) }).Value
+	for _, l := range links {
+		out = append(out, c.linkShape(r, l))
+	}
+	return listOf(out), nil
+}
+
+func (c *call) oneArtifact(r *run.Run, name string) (any, error) {
+	a, err := c.Artifacts.Find(c.ctx(), r.ID, name)
+	if fault.Is(err, fault.NotFound) {
+		if l, err := c.Links.Find(c.ctx(), r.ID, name); err == nil {
+			return c.linkShape(r, l), nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.accepts("application/zip") || c.query("$format") == "zip" {
+		return c.sendArtifact(a)
+	}
+	return c.artifactShape(r, a), nil
+}
+
+// linkArtifact keeps where an artifact lies.
+func (c *call) linkArtifact() (any, error) {
+	var in struct {
+		Name     string
+		Resource struct{ Type, Data string }
+	}
+	r, err := c.ownBuild(&in)
+	if err != nil {
+		return nil, err
+	}
+	if a, err := c.Artifacts.Find(c.ctx(), r.ID, in.Name); err == nil {
+		return nil, fault.New(fault.Conflict, "artifact-exists", "artifact %s already exists in this run", in.Name).Got("%s", a.Digest)
+	} else if !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	l, err := c.Links.Put(c.ctx(), &artifact.Link{RunID: r.ID, JobID: c.writer(), Name: in.Name, Type: in.Resource.Type, Location: in.Resource.Data})
+	if err != nil {
+		return nil, err
+	}
+	c.Hub.Publish("run/" + r.ID)
+	return c.linkShape(r, l), nil
+}
+
+// ownBuild is the run of the address, for who writes to it, and the body.
+func (c *call) ownBuild(into any) (*run.Run, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.own(r); err != nil {
+		return nil, err
+	}
+	if into != nil {
+		err = c.read(into)
+	}
+	return r, err
+}
+
+func tagsOf(r *run.Run) []string { return append([]string{}, r.Tags...) }
+
+func (c *call) listTags() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	return listOf(tagsOf(r)), nil
+}
+
+func (c *call) tag(add, remove []string, into any) (any, error) {
+	r, err := c.ownBuild(into)
+	if err != nil {
+		return nil, err
+	}
+	if list, ok := into.(*[]string); ok && list != nil {
+		add = *list
+	}
+	if r, err = c.Runs.Tag(c.ctx(), r.ID, add, remove); err != nil {
+		return nil, err
+	}
+	return listOf(tagsOf(r)), nil
+}
+
+func (c *call) addTags() (any, error)   { return c.tag(nil, nil, &[]string{}) }
+func (c *call) addTag() (any, error)    { return c.tag([]string{c.params["tag"]}, nil, nil) }
+func (c *call) removeTag() (any, error) { return c.tag(nil, []string{c.params["tag"]}, nil) }
+
+// projectTags lists the tags that the runs of a project carry.
+func (c *call) projectTags() (any, error) {
+	runs, err := c.Runs.Runs.Find(c.ctx(), store.Where("project_id", c.project.ID))
+	if err != nil {
+		return nil, err
+	}
+	tags := []string{}
+	for _, r := range runs {
+		for _, tag := range r.Tags {
+			if !slices.ContainsFunc(tags, func(t string) bool { return strings.EqualFold(t, tag) }) {
+				tags = append(tags, tag)
+			}
+		}
+	}
+	slices.Sort(tags)
+	return listOf(tags), nil
 }

@@ -17,6 +17,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -56,6 +57,8 @@ type Services struct {
 	VariableGroups *variablegroup.Service
 	Runs           *run.Service
 	Artifacts      *artifact.Service
+	Links          *artifact.Links
+	Attachments    *attachment.Service
 	Tests          *testresult.Service
 	Monitor        *monitor.Recorder
 	Watch          application.Watch
@@ -90,7 +93,7 @@ func newAPI(s Services, routes []Route) *api {
 func Routes() []Route {
 	var all []Route
 	for _, area := range [][]Route{discoveryRoutes, projectRoutes, gitRoutes, pullRequestRoutes, policyRoutes, pipelineRoutes,
-		buildRoutes, timelineRoutes, approvalRoutes, environmentRoutes, poolRoutes, runRoutes, runLogRoutes, applicationRoutes,
+		buildRoutes, timelineRoutes, approvalRoutes, environmentRoutes, poolRoutes, runRoutes, runLogRoutes, testRoutes, applicationRoutes,
 		vaultRoutes, organizationRoutes} {
 		all = append(all, area...)
 	}

@@ -19,7 +19,6 @@ import (
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
-	"penstock.dev/penstock/internal/domain/testresult"
 )
 
 const ourRun = "{project}/_apis/penstock/runs/{run}"
@@ -34,6 +33,10 @@ var runRoutes = []Route{
 	{"penstock", "artifacts", "", "GET", ourRun + "/artifacts/{artifact}/content", identity.ProjectView, (*call).downloadArtifact, nil, smallJSON},
 	{"penstock", "tests", "", "GET", ourRun + "/tests", identity.ProjectView, (*call).listTests, nil, smallJSON},
 	{"penstock", "tests", "", "POST", ourRun + "/tests", identity.ArtifactWrite, (*call).publishTests, nil, largeJSON},
+	{"penstock", "coverage", "", "GET", ourRun + "/coverage", identity.ProjectView, (*call).listCoverage, nil, smallJSON},
+	{"penstock", "coverage", "", "POST", ourRun + "/coverage", identity.ArtifactWrite, (*call).publishCoverage, nil, largeJSON},
+	{"penstock", "attachments", "", "GET", ourRun + "/attachments", identity.ProjectView, (*call).listAllAttachments, nil, smallJSON},
+	{"penstock", "attachments", "", "PUT", ourRun + "/attachments/{type}/{name}", identity.ArtifactWrite, (*call).putAttachment, nil, stream},
 }
 
 // detail is a run with everything below it. Sealed values stay behind.
@@ -193,38 +196,6 @@ func plain(r rune) rune {
 		return '_'
 	}
 	return r
-}
-
-func (c *call) listTests() (any, error) {
-	r, err := c.build()
-	if err != nil {
-		return nil, err
-	}
-	found, err := c.Tests.Of(c.ctx(), r.ID)
-	if err != nil {
-		return nil, err
-	}
-	return listOf(found), nil
-}
-
-func (c *call) publishTests() (any, error) {
-	var t testresult.TestRun
-	if err := c.read(&t); err != nil {
-		return nil, err
-	}
-	r, err := c.build()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.own(r); err != nil {
-		return nil, err
-	}
-	t.RunID, t.JobID = r.ID, c.writer()
-	if err := c.Tests.Publish(c.ctx(), &t); err != nil {
-		return nil, err
-	}
-	c.Hub.Publish("run/" + r.ID)
-	return created{map[string]any{"id": t.ID, "total": len(t.Results), "passed": t.Count(testresult.Passed), "failed": t.Count(testresult.Failed)}}, nil
 }
 
 // waiting is one thing a run waits for.

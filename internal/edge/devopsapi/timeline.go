@@ -1,8 +1,13 @@
 package devopsapi
 
 import (
+	"archive/zip"
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +15,7 @@ import (
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -17,6 +23,9 @@ import (
 const (
 	timelineID = "8baac422-4c6e-4de5-8532-db96d92acffa"
 	logsID     = "35a80daf-7f30-45fc-86e8-6b813d9c90df"
+
+	attachmentsID       = "f2192269-89fa-4f94-baf6-8fb128c55159"
+	attachmentContentID = "af5122d3-3438-485e-a25a-2dbbfde84ee6"
 )
 
 var timelineRoutes = []Route{
@@ -24,6 +33,8 @@ var timelineRoutes = []Route{
 	{"Build", "Timeline", timelineID, "GET", "{project}/_apis/build/builds/{build}/timeline/{timeline}", identity.ProjectView, (*call).timeline, nil, smallJSON},
 	{"Build", "logs", logsID, "GET", "{project}/_apis/build/builds/{build}/logs", identity.ProjectView, (*call).listLogs, nil, smallJSON},
 	{"Build", "logs", logsID, "GET", "{project}/_apis/build/builds/{build}/logs/{log}", identity.ProjectView, (*call).getLog, nil, smallJSON},
+	{"Build", "attachments", attachmentsID, "GET", "{project}/_apis/build/builds/{build}/attachments/{type}", identity.ProjectView, (*call).listAttachments, nil, smallJSON},
+	{"Build", "attachments", attachmentContentID, "GET", "{project}/_apis/build/builds/{build}/{timeline}/{record}/attachments/{type}/{name}", identity.ProjectView, (*call).getAttachment, nil, smallJSON},
 }
 
 type issue struct {
@@ -146,7 +157,7 @@ func causes(cause string) []issue {
 }
 
 func stepRecord(j *run.Job, s run.Step, log int, self string) record {
-	rec := record{ID: id.From("step", j.ID, strconv.Itoa(s.Order)), ParentID: j.ID, Type: "Task", Name: s.DisplayName, RefName: s.Name, Started: s.Started, Finished: s.Finished,
+	rec := record{ID: attachment.Record(j.ID, s.Order), ParentID: j.ID, Type: "Task", Name: s.DisplayName, RefName: s.Name, Started: s.Started, Finished: s.Finished,
 		Percent: s.Percent, State: string(s.State), Result: string(s.Result), Worker: j.AgentName, Order: s.Order, Attempt: max(s.Attempt, 1), Errors: len(s.Errors), Warnings: len(s.Warnings)}
 	if s.State != run.Pending {
 		rec.Log = &logRef{log, "Container", self + "/logs/" + strconv.Itoa(log)}
@@ -178,6 +189,9 @@ func (c *call) listLogs() (any, error) {
 	d, err := c.Runs.Load(c.ctx(), r.ID)
 	if err != nil {
 		return nil, err
+	}
+	if c.accepts("application/zip") || c.query("$format") == "zip" {
+		return c.sendLogs(d)
 	}
 	out, self := []logShape{}, c.projectURL()+"/_apis/build/builds/"+r.ID+"/logs/"
 	for i, j := range numbered(d) {
@@ -241,3 +255,105 @@ func (c *call) getLog() (any, error) {
 
 // logPage is how many lines are read from the store at once.
 const logPage = 5000
+
+func (c *call) listAllAttachments() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.Attachments.Of(c.ctx(), r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(found), nil
+}
+
+type attachmentShape struct {
+	Name  string          `json:"name"`
+	Links map[string]link `json:"_links"`
+}
+
+func (c *call) listAttachments() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.Attachments.OfType(c.ctx(), r.ID, c.params["type"])
+	if err != nil {
+		return nil, err
+	}
+	base := c.projectURL() + "/_apis/build/builds/" + r.ID + "/" + id.From("timeline", r.ID) + "/"
+	return mapped(found, func(a *attachment.Attachment) attachmentShape {
+		return attachmentShape{a.Name, map[string]link{"self": {base + a.Record() + "/attachments/" + url.PathEscape(a.Type) + "/" + url.PathEscape(a.Name)}}}
+	}), nil
+}
+
+func (c *call) getAttachment() (any, error) {
+	r, err := c.build()
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.Attachments.Find(c.ctx(), r.ID, c.params["record"], c.params["type"], c.params["name"])
+	if err != nil {
+		return nil, err
+	}
+	content, err := c.Attachments.Open(c.ctx(), a)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = content.Close() }()
+	h := c.w.Header()
+	h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
+	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", strings.Map(plain, a.Name)))
+	h.Set("Content-Security-Policy", "sandbox")
+	c.begin("application/octet-stream")
+	_, err = io.Copy(c.w, content)
+	return done{}, err
+}
+
+func (c *call) putAttachment() (any, error) {
+	r, err := c.ownBuild(nil)
+	if err != nil {
+		return nil, err
+	}
+	step, err := strconv.Atoi(c.query("step"))
+	if err != nil || step < 1 || step > 100_000 {
+		return nil, fault.New(fault.Invalid, "invalid-number", "step=%q is no number of a step", c.query("step"))
+	}
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
+	a := &attachment.Attachment{RunID: r.ID, JobID: c.writer(), Step: step, Type: c.params["type"], Name: c.params["name"]}
+	err = c.Attachments.Put(c.ctx(), a, c.r.Body)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fault.Wrap(err, fault.Unavailable, "upload-broken", "the upload broke off").Try("try again")
+	case err != nil:
+		return nil, err
+	}
+	c.Hub.Publish("run/" + r.ID)
+	return a, nil
+}
+
+// sendLogs packs the logs of a run and the files that its steps keep with them.
+func (c *call) sendLogs(d *run.Detail) (any, error) {
+	files, err := c.Attachments.OfType(c.ctx(), d.Run.ID, attachment.File)
+	if err != nil {
+		return nil, err
+	}
+	c.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", "logs_"+strings.Map(plain, d.Run.ID)+".zip"))
+	c.begin("application/zip")
+	out := &run.LogArchive{Zip: zip.NewWriter(c.w), Logs: c.Runs.Logs}
+	if err := out.Add(c.ctx(), d); err != nil {
+		return nil, err
+	}
+	for _, a := range files {
+		content, err := c.Attachments.Open(c.ctx(), a)
+		if err != nil {
+			return nil, err
+		}
+		err = out.File(d, a.JobID, a.Step, a.Name, content)
+		if err = errors.Join(err, content.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return done{}, out.Zip.Close()
+}

@@ -68,11 +68,8 @@ func (c *call) evidence(v *pages.ApprovalView, r *run.Run) error {
 	if err != nil {
 		return err
 	}
-	all, failed := 0, 0
-	for _, t := range tests {
-		all += len(t.Results)
-		failed += t.Count(testresult.Failed)
-	}
+	counts := testresult.Total(tests)
+	all, failed := counts.Total, counts.Failed
 	switch {
 	case all == 0:
 		v.Evidence = append(v.Evidence, pages.Mark{Icon: "todo", Tone: "off", Label: "This run published no test results"})

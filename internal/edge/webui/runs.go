@@ -15,7 +15,6 @@ import (
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
-	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/edge/webui/graphview"
 	"penstock.dev/penstock/internal/edge/webui/pages"
 )
@@ -23,7 +22,7 @@ import (
 const pageSize = 50
 
 func runList(c *call) error {
-	v := pages.RunListView{Filter: c.r.FormValue("show"), Branch: c.r.FormValue("branch"), Pipeline: c.r.FormValue("pipeline")}
+	v := pages.RunListView{Filter: c.r.FormValue("show"), Branch: c.r.FormValue("branch"), Pipeline: c.r.FormValue("pipeline"), Tag: c.r.FormValue("tag")}
 	q := store.Where("project_id", c.project.ID).Latest("num")
 	switch v.Filter {
 	case "running":
@@ -46,7 +45,7 @@ func runList(c *call) error {
 	if before := number(c.r.FormValue("before")); before > 0 {
 		q = q.AndOp("num", store.Lt, before)
 	}
-	runs, err := c.s.Runs.Runs.Find(c.ctx(), q.Top(pageSize+1))
+	runs, err := c.tagged(q, v.Tag, pageSize+1)
 	if err != nil {
 		return err
 	}
@@ -232,12 +231,8 @@ func agentOf(j *run.Job) string {
 // fillRun adds what hangs on a run.
 func (c *call) fillRun(v *pages.RunView) error {
 	var err error
-	if v.Tests, err = c.s.Tests.Of(c.ctx(), v.Run.ID); err != nil {
+	if err := c.fillOutcomes(v); err != nil {
 		return err
-	}
-	for _, t := range v.Tests {
-		v.TestCount += len(t.Results)
-		v.TestFailed += t.Count(testresult.Failed)
 	}
 	if v.Artifacts, err = c.s.Artifacts.Of(c.ctx(), v.Run.ID); err != nil {
 		return err
@@ -355,6 +350,14 @@ func runPart(c *call, tab string) error {
 	switch tab {
 	case "timeline":
 		v.Bars = bars(v)
+	case "tests":
+		if v.Tests, err = c.testsView(v.Run); err != nil {
+			return err
+		}
+	case "coverage":
+		if v.Coverage, err = c.coverageView(v.Run); err != nil {
+			return err
+		}
 	case "changes":
 		v.Commits = c.changesOf(v.Run)
 	case "file":

@@ -16,6 +16,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -25,6 +26,7 @@ import (
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/domain/testresult"
+	"penstock.dev/penstock/internal/edge/webui/markdown"
 )
 
 // Services are the use cases behind the pages.
@@ -43,6 +45,8 @@ type Services struct {
 	Applications *application.Service
 	Runs         *run.Service
 	Artifacts    *artifact.Service
+	Links        *artifact.Links
+	Attachments  *attachment.Service
 	Tests        *testresult.Service
 	Monitor      *monitor.Recorder
 	Watch        application.Watch
@@ -56,8 +60,9 @@ type Services struct {
 // site is the pages of one server.
 type site struct {
 	Services
-	mux   *http.ServeMux
-	doors *doors
+	mux      *http.ServeMux
+	doors    *doors
+	markdown *markdown.Cache
 }
 
 // New returns the handler of every page, of the assets and of the events.
@@ -68,7 +73,7 @@ func New(s Services) http.Handler {
 	if s.GatewayPort == nil {
 		s.GatewayPort = func() string { return "" }
 	}
-	w := &site{Services: s, mux: http.NewServeMux(), doors: newDoors()}
+	w := &site{Services: s, mux: http.NewServeMux(), doors: newDoors(), markdown: &markdown.Cache{}}
 	for _, rt := range routes {
 		w.mux.HandleFunc(rt.method+" "+rt.pattern, w.guard(rt))
 	}

@@ -226,7 +226,7 @@ func TestApprovalIsDecidedByItsApprover(t *testing.T) {
 	if out := w.ask("POST", "/approvals/ap1", "stranger", url.Values{"decision": {"approved"}}); out.Code != http.StatusNotFound {
 		t.Errorf("who may not see the project: %d", out.Code)
 	}
-	if body := w.ask("GET", "/approvals", "contributor", nil).Body.String(); !strings.Contains(body, `action="/approvals/ap1"`) || !strings.Contains(body, "1 of 2 tests pass") {
+	if body := w.ask("GET", "/approvals", "contributor", nil).Body.String(); !strings.Contains(body, `action="/approvals/ap1"`) || !strings.Contains(body, "3 of 5 tests pass, 2 failed") {
 		t.Error("the inbox lacks the form or the evidence")
 	}
 	out := w.ask("POST", "/approvals/ap1", "contributor", url.Values{"decision": {"approved"}, "comment": {"looks right"}})

@@ -21,6 +21,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -78,7 +79,10 @@ func newWorld(t *testing.T) *world {
 		Tx: tx, Audit: au, Clock: clock, Identity: id, Projects: ps, Repos: rs, Pools: pools, Environments: envs, Applications: apps, Artifacts: arts, Logs: w.logs, Hub: hub}
 	prs := &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](tx, "pullrequest.PullRequest"), Policies: memstore.NewTable[pullrequest.Policy](tx, "pullrequest.Policy"), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
 	w.s = Services{Organization: "harbor", Version: "test", Clock: clock, Identity: id, Audit: au, Projects: ps, Repos: rs, PullRequests: prs, Pools: pools, Environments: envs,
-		Applications: apps, Runs: runs, Artifacts: arts, Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
+		Applications: apps, Runs: runs, Artifacts: arts, Links: &artifact.Links{Links: memstore.NewTable[artifact.Link](tx, "artifact.Link"), Clock: clock},
+		Attachments: &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: memBlobs{}, Tx: tx, Clock: clock},
+		Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Results: memstore.NewTable[testresult.Set](tx, "testresult.Set"),
+			Reports: memstore.NewTable[testresult.Coverage](tx, "testresult.Coverage"), Files: memstore.NewTable[testresult.CoverageFiles](tx, "testresult.CoverageFiles"), Tx: tx, Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
 		GatewayPort: func() string { return ":7480" }}
 	w.people()
 	w.things()
@@ -116,6 +120,13 @@ func (w *world) people() {
 	}
 }
 
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func must2(t *testing.T) func(*project.Project, error) *project.Project {
 	return func(p *project.Project, err error) *project.Project { t.Helper(); return must(t, p, err) }
 }
@@ -146,7 +157,7 @@ func (w *world) things() {
 	insert(w, s.Runs.Stages, &run.Stage{ID: "7/release/1", RunID: "7", Name: "release", Order: 1, Attempt: 1, State: run.Pending, DependsOn: []string{"build"}, Waits: "approval by contributor", Until: w.now.Add(time.Hour)})
 	insert(w, s.Runs.Jobs, &run.Job{ID: "j1", RunID: "7", Stage: "build", Phase: "compile", Name: "compile", Attempt: 1, State: run.Completed, Result: run.Failed, AgentName: "linux-1",
 		Queued: w.now.Add(-55 * time.Second), Started: w.now.Add(-50 * time.Second), Finished: w.now.Add(-20 * time.Second),
-		Steps: []run.Step{{Order: 1, DisplayName: "Compile " + evil, State: run.Completed, Result: run.Failed, Errors: []string{"exit code 1"}}}})
+		Steps: []run.Step{{Order: 1, DisplayName: "Compile " + evil, State: run.Completed, Result: run.Failed, Errors: []string{"exit code 1"}, Warnings: []string{"careful " + evil}}}})
 	w.logs.lines["j1/1"] = []string{"2026-11-22T19:03:50.1140000Z ##[group]Restore", "a", "b", "c", "##[endgroup]", evil, "\x1b[31mred\x1b[0m", "##[error]no"}
 	insert(w, s.Environments.Environments, &environment.Environment{ID: "e1", Num: 1, ProjectID: p, Key: p + "/production", Name: "production"})
 	insert(w, s.Environments.Checks, &environment.Check{ID: "c1", Num: 1, EnvironmentID: "e1", Type: environment.ApprovalCheck, Settings: environment.Settings{Approvers: []environment.Approver{{ID: "x", Name: "contributor"}}}})
@@ -159,11 +170,35 @@ func (w *world) things() {
 	insert(w, s.PullRequests.PullRequests, &pullrequest.PullRequest{ID: "3", Num: 3, ProjectID: p, RepoID: "r1", Title: "Prices " + evil, Source: "refs/heads/fix/prices", Target: "refs/heads/main",
 		SourceCommit: commitB, TargetCommit: commitA, MergeStatus: "succeeded", Status: pullrequest.Active, CreatedBy: "someone", CreatedName: "ada", Created: w.now})
 	insert(w, s.PullRequests.Policies, &pullrequest.Policy{ID: "1", Num: 1, ProjectID: p, RepoID: repo.ID, Branch: "refs/heads/main", Type: pullrequest.MinimumReviewers, Settings: pullrequest.PolicySettings{Reviewers: 1}})
-	insert(w, s.Tests.Runs, &testresult.TestRun{ID: "t1", RunID: "7", Title: "unit", Results: []testresult.Result{{Name: "adds " + evil, Outcome: testresult.Failed, Message: "1 is not 2"}, {Name: "runs", Outcome: testresult.Passed}}})
+	w.must(s.Tests.Publish(w.ctx(), &testresult.TestRun{RunID: "7", Title: "unit", Results: []testresult.Result{{Name: "adds " + evil, Outcome: testresult.Failed, Message: "1 is not 2"}, {Name: "runs", Outcome: testresult.Passed}}}))
+	w.outcomes()
 	if _, err := s.Artifacts.Publish(w.ctx(), "7", "j1", "site", 1, strings.NewReader("zip")); err != nil {
 		w.t.Fatal(err)
 	}
 	w.application()
+}
+
+// outcomes are what the steps of run 7, and of run 8 before it, left.
+func (w *world) outcomes() {
+	s := w.s
+	insert(w, s.Runs.Runs, &run.Run{ID: "6", Num: 6, ProjectID: w.project.ID, PipelineID: "1", Pipeline: "ci", Number: "1.6", State: run.Completed, Result: run.Failed, Dedup: "6", RepoID: "r1",
+		Branch: "refs/heads/main", Commit: commitA, Queued: w.now.Add(-time.Hour)})
+	w.must(s.Tests.Publish(w.ctx(), &testresult.TestRun{RunID: "6", Title: "unit", Results: []testresult.Result{{Name: "sells", Suite: "cart", Outcome: testresult.Failed}, {Name: "runs", Outcome: testresult.Failed}}}))
+	w.must(s.Tests.Publish(w.ctx(), &testresult.TestRun{RunID: "7", Title: "more " + evil, Results: []testresult.Result{{Name: "sells", Suite: "cart", Outcome: testresult.Failed, Stack: evil},
+		{Name: "waits", Suite: "cart", Outcome: testresult.Skipped}, {Name: "counts", Suite: "till", Outcome: testresult.Passed, Duration: 1500 * time.Millisecond}}}))
+	w.must(s.Tests.Cover(w.ctx(), &testresult.Coverage{RunID: "7", Metrics: []testresult.Metric{{Label: testresult.Lines, Covered: 3, Total: 4}},
+		Files: []testresult.FileCoverage{{Package: "shop " + evil, Name: "good.cs", Lines: testresult.Metric{Covered: 3, Total: 3}}, {Package: "shop " + evil, Name: "bad.cs", Lines: testresult.Metric{Total: 1}}}}))
+	if _, err := s.Runs.Tag(w.ctx(), "7", []string{"nightly", "a&b " + evil}, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	for name, location := range map[string]string{"page": "https://example.test/x?" + evil, "share": `\\server\drop`, "trap": "javascript:alert(1)"} {
+		if _, err := s.Links.Put(w.ctx(), &artifact.Link{RunID: "7", Name: name, Type: "any", Location: location}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.must(s.Attachments.Put(w.ctx(), &attachment.Attachment{RunID: "7", JobID: "j1", Step: 1, Type: attachment.Summary, Name: "notes.md"}, strings.NewReader("# Notes\n\n**bold** "+evil+" [x](javascript:alert(1))")))
+	w.must(s.Attachments.Put(w.ctx(), &attachment.Attachment{RunID: "7", JobID: "j1", Step: 1, Type: attachment.File, Name: "kept.html"}, strings.NewReader(evil)))
+	insert(w, s.Attachments.Attachments, &attachment.Attachment{ID: "at1", RunID: "7", JobID: "gone", Key: "x", Step: 1, Type: "report", Name: "none.txt"})
 }
 
 func (w *world) application() {
@@ -259,16 +294,20 @@ func (l *memLogs) Lines(_ context.Context, log string, from, limit int) ([]strin
 	return all[min(from-1, len(all)):min(from-1+limit, len(all))], len(all), nil
 }
 
-type memBlobs struct{}
+type memBlobs map[string][]byte
 
-func (memBlobs) Put(_ context.Context, r io.Reader, name func(string, int64) string) error {
-	h := sha256.New()
-	n, err := io.Copy(h, r)
-	name(hex.EncodeToString(h.Sum(nil)), n)
-	return err
+func (b memBlobs) Put(_ context.Context, r io.Reader, name func(string, int64) string) error {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	b[name(hex.EncodeToString(sum[:]), int64(len(data)))] = data
+	return nil
 }
-func (memBlobs) Open(context.Context, string) (io.ReadCloser, int64, error) {
-	return io.NopCloser(bytes.NewReader([]byte("zip"))), 3, nil
+
+func (b memBlobs) Open(_ context.Context, key string) (io.ReadCloser, int64, error) {
+	return io.NopCloser(bytes.NewReader(b[key])), int64(len(b[key])), nil
 }
 
 type fakePlanes struct{ published []uint64 }
@@ -306,7 +345,7 @@ func example(pattern string) string {
 	path := strings.ReplaceAll(pattern, inside, "/harbor")
 	for _, x := range [][2]string{{"{version}/{path...}", "x/css/tokens.css"}, {"{$}", ""}, {"{project}", "shop"}, {"{job}", "build.compile"}, {"artifacts/{name}", "artifacts/site"},
 		{"pipelines/{name}", "pipelines/ci"}, {"runs/{id}/errors", "runs/8/errors"}, {"runs/{id}", "runs/7"}, {"commit/{id}", "commit/" + commitA}, {"approvals/{id}", "approvals/ap1"},
-		{"attempts/{n}", "attempts/1"}, {"{n}", "3"}, {"{repo}", "storefront"}, {"{rest...}", "main"}, {"{ref...}", "main"}, {"{range...}", "main...fix%2Fprices"}, {"{app}", "storefront"},
+		{"attempts/{n}", "attempts/1"}, {"{attachment}", "at1"}, {"{n}", "3"}, {"{repo}", "storefront"}, {"{rest...}", "main"}, {"{ref...}", "main"}, {"{range...}", "main...fix%2Fprices"}, {"{app}", "storefront"},
 		{"{generation}", "4"}, {"{env}", "production"}, {"{pool}", "default"}, {"{code}", "not-found"}} {
 		path = strings.ReplaceAll(path, x[0], x[1])
 	}

@@ -37,6 +37,7 @@ type Desk struct {
 	log       strings.Builder
 	Artifacts map[string][]byte // archives by name
 	Tests     []*testresult.TestRun
+	Coverage  []*testresult.Coverage
 }
 
 // New makes a desk.
@@ -123,7 +124,7 @@ func (d *Desk) part(name string, inputs map[string]string, after bool) error {
 		d.t.Fatalf("no task %s", name)
 	}
 	c := &task.Context{Host: d, Changes: d, Folders: d, Job: &run.JobMessage{RunID: "7", JobID: "j"}, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
-		Records: d.records(), Temp: d.Vars["agent.tempdirectory"], CacheDir: filepath.Join(d.Dir, "..", "cache"), After: func(time.Duration) <-chan time.Time {
+		Records: d.records(), Outcomes: &outcomes{d}, Temp: d.Vars["agent.tempdirectory"], CacheDir: filepath.Join(d.Dir, "..", "cache"), After: func(time.Duration) <-chan time.Time {
 			c := make(chan time.Time)
 			close(c)
 			return c
@@ -229,4 +230,22 @@ func (r *records) Open(_ context.Context, _, name string) (io.ReadCloser, error)
 func (r *records) Tests(_ context.Context, _ string, t *testresult.TestRun) error {
 	r.d.Tests = append(r.d.Tests, t)
 	return nil
+}
+
+// outcomes keeps coverage; no built-in task leaves anything else.
+type outcomes struct{ d *Desk }
+
+func (o *outcomes) Attach(context.Context, string, task.Attachment, io.ReadSeeker) error {
+	return errors.New("no task attaches files")
+}
+
+func (o *outcomes) Cover(_ context.Context, _ string, c *testresult.Coverage) error {
+	o.d.Coverage = append(o.d.Coverage, c)
+	return nil
+}
+
+func (o *outcomes) Tag(context.Context, string, string) error { return errors.New("no task tags runs") }
+
+func (o *outcomes) Link(context.Context, string, task.Link) error {
+	return errors.New("no task links artifacts")
 }

@@ -42,8 +42,8 @@ var behaviours = []behaviour{
 	{"Triggers", "schedules, and `resources.builds`, `packages`, `webhooks`", grammar.NotYet, "read; they start nothing"},
 	{"Templates", "templates of other repositories", grammar.Different, "of repositories in the same project"},
 	{"Logging commands", "`task.*`, `artifact.upload`, `build.updatebuildnumber`, `build.uploadlog`, `results.publish`, `codecoverage.publish`, `telemetry.publish`; groups and formats; `target: commands:` and `settableVariables:`", grammar.Supported, "a command that fails, or that its area does not have, fails the step"},
-	{"Logging commands", "`task.uploadsummary`", grammar.Different, "shown in the log"},
-	{"Logging commands", "`task.addattachment`, `task.uploadfile`, `artifact.associate`, `build.addbuildtag`, `task.setendpoint`", grammar.NotYet, "checked; a warning says that nothing is kept, and setting an endpoint is an error"},
+	{"Logging commands", "`task.uploadsummary`, `task.addattachment`, `task.uploadfile`, `build.addbuildtag`, `artifact.associate`", grammar.Supported, "kept with the run; a summary is shown on its page, without images and without its own styles"},
+	{"Logging commands", "`task.setendpoint`", grammar.NotYet, "an error: a job has no service connections that a step could change"},
 }
 
 // taskRow is one row of the tasks that agents have.
@@ -57,7 +57,7 @@ var tasks = []taskRow{
 	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2` `DownloadBuildArtifacts@0/1`", "`.artifactignore`, patterns; a name is published once in a run; no file shares"},
 	{"`Cache@2`", "in a folder of the agent's machine, for a week"},
 	{"`PublishTestResults@1/2`", "JUnit, NUnit 2 and 3, VSTest, xUnit 2, CTest"},
-	{"`PublishCodeCoverageResults@1/2`", "totals of Cobertura and JaCoCo in the log; the report as an artifact"},
+	{"`PublishCodeCoverageResults@1/2`", "Cobertura and JaCoCo; lines and branches by package and file on the run's page; several files are merged by line; the report as an artifact"},
 	{"`UsePythonVersion@0` `NodeTool@0` `UseNode@1` `GoTool@0` `UseDotNet@2` `JavaToolInstaller@0/1`", "tool cache, then the machine, then (Node, Go, .NET) the tool's own site, with its checksum"},
 	{"`Npm@1` `Go@0` `DotNetCoreCLI@2` `Maven@2…4` `Gradle@2…4` `Docker@2`", "the tool must be there; no feeds and service connections"},
 	{"`IISWebAppDeploymentOnMachineGroup@0`", "on a VM of the environment; no XML transformation"},

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -106,13 +107,17 @@ func TestCoverage(t *testing.T) {
 	for text, want := range map[string]string{
 		`<coverage line-rate="0.8" lines-covered="80" lines-valid="100" branches-covered="1" branches-valid="4"><packages/></coverage>`: "Lines 80.0 % (80 of 100), Branches 25.0 % (1 of 4)",
 		`<coverage line-rate="0.805" branch-rate="0"/>`: "Lines 80.5 % (805 of 1000), Branches 0.0 % (0 of 1000)",
-		`<report name="r"><sessioninfo/><package><counter type="LINE" missed="9" covered="9"/></package><counter type="LINE" missed="1" covered="3"/><counter type="CLASS" missed="0" covered="0"/></report>`: "Lines 75.0 % (3 of 4), Classes none",
+		`<report name="r"><sessioninfo/><package><counter type="LINE" missed="9" covered="9"/></package><counter type="LINE" missed="1" covered="3"/><counter type="CLASS" missed="0" covered="0"/></report>`:                                                "Lines 75.0 % (3 of 4), Classes none",
+		`<coverage line-rate="0.9" branch-rate="0.5"><packages><package><classes><class filename="a"><lines><line number="1" hits="1" condition-coverage="25% (1/4)"/><line number="2" hits="0"/></lines></class></classes></package></packages></coverage>`: "Lines 50.0 % (1 of 2), Branches 25.0 % (1 of 4)",
+		`<coverage><packages><package><classes><class filename="a"><lines><line number="1" hits="1"/></lines></class></classes></package></packages></coverage>`:                                                                                             "Lines 100.0 % (1 of 1)",
 		`<coverage/>`: "error", `<other/>`: "error", `<report>`: "error",
 	} {
-		list, err := Coverage(strings.NewReader(text))
+		rep, err := Coverage(strings.NewReader(text))
 		var got []string
-		for _, m := range list {
-			got = append(got, m.String())
+		if err == nil {
+			for _, m := range rep.Metrics {
+				got = append(got, m.String())
+			}
 		}
 		all := strings.Join(got, ", ")
 		if err != nil {
@@ -138,6 +143,71 @@ func FuzzRead(f *testing.F) {
 				t.Fatalf("%+v", r)
 			}
 		}
-		_, _ = Coverage(strings.NewReader(text))
+	})
+}
+
+const (
+	cobertura1 = `<coverage line-rate="0.5" lines-covered="2" lines-valid="4" branches-covered="1" branches-valid="2"><sources/><packages><package name="shop"><classes>
+		<class name="Cart" filename="src/Cart.cs"><methods><method><lines><line number="1" hits="9"/></lines></method></methods><lines><line number="1" hits="1"/><line number="2" hits="0" branch="True" condition-coverage="50% (1/2)"/></lines></class>
+		<class name="Cart/Inner" filename="src/Cart.cs"><lines><line number="9" hits="3"/></lines></class><class name="Price" filename="src/Price.cs"><lines><line number="4" hits="0"/></lines></class>
+		</classes></package></packages></coverage>`
+	cobertura2 = `<coverage lines-covered="1" lines-valid="2" branches-covered="2" branches-valid="2"><packages><package name="shop"><classes>
+		<class name="Cart" filename="src/Cart.cs"><lines><line number="1" hits="0"/><line number="2" hits="5" branch="true" condition-coverage="100% (2/2)"/></lines></class></classes></package></packages></coverage>`
+	jacoco = `<report name="r"><group name="web"><package name="org/shop"><class name="A"><counter type="LINE" missed="7" covered="7"/></class><sourcefile name="A.java"><line nr="3" mi="0" ci="4" mb="1" cb="1"/><line nr="4" mi="2" ci="0" mb="0" cb="0"/>
+		<counter type="LINE" missed="1" covered="1"/><counter type="BRANCH" missed="1" covered="1"/></sourcefile></package></group><counter type="LINE" missed="1" covered="1"/><counter type="BRANCH" missed="1" covered="1"/></report>`
+)
+
+func read(t *testing.T, text string) *Report {
+	t.Helper()
+	rep, err := Coverage(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rep
+}
+
+func TestCoverageOfFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		cobertura1: "[{shop src/Cart.cs Lines 66.7 % (2 of 3) Branches 50.0 % (1 of 2)} {shop src/Price.cs Lines 0.0 % (0 of 1) Branches none}]",
+		jacoco:     "[{web/org/shop A.java Lines 50.0 % (1 of 2) Branches 50.0 % (1 of 2)}]",
+	} {
+		if got := fmt.Sprint(read(t, text).Files()); got != want {
+			t.Errorf("%s", got)
+		}
+	}
+}
+
+// Two test projects see the same source file: a line counts once.
+func TestCoverageOfSeveralFilesIsMergedByLine(t *testing.T) {
+	rep := read(t, cobertura1)
+	rep.Merge(read(t, cobertura2))
+	if got := fmt.Sprint(rep.Metrics); got != "[Lines 75.0 % (3 of 4) Branches 100.0 % (2 of 2)]" {
+		t.Error(got)
+	}
+	rep.Merge(read(t, `<coverage line-rate="0.5"/>`)) // says no line: its numbers are added
+	if got := fmt.Sprint(rep.Metrics[0]); got != "Lines 50.1 % (503 of 1004)" {
+		t.Error(got)
+	}
+}
+
+func FuzzCoverage(f *testing.F) {
+	for _, text := range []string{cobertura1, cobertura2, jacoco, `<coverage line-rate="1"/>`} {
+		f.Add(text, cobertura1)
+	}
+	f.Fuzz(func(t *testing.T, text, more string) {
+		rep, err := Coverage(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		if other, err := Coverage(strings.NewReader(more)); err == nil {
+			rep.Merge(other)
+		}
+		for _, file := range rep.Files() {
+			for _, m := range []testresult.Metric{file.Lines, file.Branches} {
+				if m.Covered < 0 || m.Total < m.Covered {
+					t.Fatalf("%+v", file)
+				}
+			}
+		}
 	})
 }

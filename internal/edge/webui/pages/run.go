@@ -25,6 +25,7 @@ type RunRow struct {
 // RunListView is the list of runs.
 type RunListView struct {
 	Filter, Branch, Pipeline string
+	Tag                      string
 	Rows                     []RunRow
 	Older                    int
 	Pipelines                []*run.Pipeline
@@ -76,27 +77,34 @@ type Bar struct {
 
 // RunView is a run with all that its pages show.
 type RunView struct {
-	Run                   *run.Run
-	Plan                  *pipeline.Plan
-	Now                   time.Time
-	Tab                   string
-	Mark                  Mark
-	Attempt, Attempts     int
-	Stages                []*StageView
-	Waiting               []*StageView
-	Graph                 graphview.Graph
-	Approvals             []*ApprovalView
-	Changes               []Change
-	Tests                 []*testresult.TestRun
-	TestCount, TestFailed int
-	Artifacts             []*artifact.Artifact
-	Repo                  string
-	Errors, Warnings      int
-	CanQueue              bool
-	First                 *JobView // whose log to look at first
-	Bars                  []Bar
-	Commits               []repos.Commit
-	Expanded              []string
+	Run               *run.Run
+	Plan              *pipeline.Plan
+	Now               time.Time
+	Tab               string
+	Mark              Mark
+	Attempt, Attempts int
+	Stages            []*StageView
+	Waiting           []*StageView
+	Graph             graphview.Graph
+	Approvals         []*ApprovalView
+	Changes           []Change
+	TestCounts        testresult.Counts
+	Tests             *TestsView
+	Metrics           []testresult.Metric // of all reports of coverage
+	Coverage          *CoverageView
+	Summaries         []Summary
+	Attachments       []Attachment // all but the summaries
+	Issues            []Issue
+	IssueCount        int // shown or not
+	Artifacts         []*artifact.Artifact
+	Links             []*artifact.Link
+	Repo              string
+	Errors, Warnings  int
+	CanQueue          bool
+	First             *JobView // whose log to look at first
+	Bars              []Bar
+	Commits           []repos.Commit
+	Expanded          []string
 }
 
 // ApprovalView is a question to people.
