@@ -91,7 +91,7 @@ func open(ctx context.Context, cfg Config, database opener, version string, log 
 	if s.db, err = database(ctx, cfg.Data); err != nil {
 		return nil, err
 	}
-	if s.blobs, err = blobstore.OpenFolder(filepath.Join(cfg.Data, "blobs"), filepath.Join(cfg.Data, "tmp")); err != nil {
+	if s.blobs, err = blobstore.OpenFolder(filepath.Join(cfg.Data, "blobs")); err != nil {
 		return nil, err
 	}
 	sealer, err := seal.OpenFile(filepath.Join(cfg.Data, "keys", "kek"))
@@ -150,7 +150,8 @@ func (s *Server) build(sealer keyvault.Sealer) {
 	s.vaults = &keyvault.Service{Vaults: table[keyvault.Vault](db, "vaults", "vault"),
 		Secrets: table[keyvault.Secret](db, "secrets", "secret"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
 	s.groups = &variablegroup.Service{Groups: table[variablegroup.Group](db, "variable_groups", "variable group"), Tx: db, Audit: s.audit, Vaults: s.vaults}
-	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Blobs: s.blobs, Clock: s.clock}
+	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Uses: table[artifact.Use](db, "artifact_uses", "use of an artifact"),
+		Tx: db, Blobs: s.blobs, Clock: s.clock}
 	s.tests = &testresult.Service{Runs: table[testresult.TestRun](db, "test_runs", "test run"), Clock: s.clock}
 	s.machines = &machines{server: s}
 	s.apps = &application.Service{Apps: table[application.Application](db, "applications", "application"),
@@ -253,6 +254,11 @@ func (s *Server) loops(g *startstop.Group) {
 	}))
 	g.Go("monitor", every(monitor.FineStep, func(context.Context) {
 		s.monitor.Observe(time.Now().UTC(), s.planes.Stats())
+	}))
+	g.Go("loose chunks", every(time.Hour, func(ctx context.Context) {
+		if _, err := s.artifacts.Collect(ctx); err != nil {
+			s.log.Error("chunks that no artifact uses cannot be collected", "error", err)
+		}
 	}))
 	g.Go("http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -172,6 +172,19 @@ func (c *Client) Once(ctx context.Context, method, path string, in, out any) err
 	return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(out)
 }
 
+// Stream sends a stream of size bytes, without trying again, and returns the body
+// of the answer.
+func (c *Client) Stream(ctx context.Context, method, path, contentType string, r io.Reader, size int64) (io.ReadCloser, error) {
+	res, err := c.do(ctx, method, path, contentType, io.NopCloser(r), size)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode >= 300 {
+		return nil, problem(res)
+	}
+	return res.Body, nil
+}
+
 // Post sends bytes without trying again.
 func (c *Client) Post(ctx context.Context, path string, data []byte, out any) error {
 	res, err := c.do(ctx, http.MethodPost, path, "application/octet-stream", bytes.NewReader(data), int64(len(data)))

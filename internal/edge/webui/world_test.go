@@ -1,10 +1,7 @@
 package webui
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +18,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/artifact/artifacttest"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -73,7 +71,8 @@ func newWorld(t *testing.T) *world {
 	envs := &environment.Service{Environments: memstore.NewTable[environment.Environment](tx, "environment.Environment"), VMs: memstore.NewTable[environment.VM](tx, "environment.VM"), Checks: memstore.NewTable[environment.Check](tx, "environment.Check"), Approvals: memstore.NewTable[environment.Approval](tx, "environment.Approval"),
 		Locks: memstore.NewTable[environment.Lock](tx, "environment.Lock"), Deployments: memstore.NewTable[environment.Deployment](tx, "environment.Deployment"), Tx: tx, Audit: au, Identity: id, Clock: clock}
 	apps := &application.Service{Apps: memstore.NewTable[application.Application](tx, "application.Application"), Swaps: memstore.NewTable[application.Swap](tx, "application.Swap"), Tx: tx, Audit: au, Environments: envs, Clock: clock, Switch: w.swaps}
-	arts := &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](tx, "artifact.Artifact"), Blobs: memBlobs{}, Clock: clock}
+	arts := artifacttest.NewService()
+	arts.Clock = clock
 	runs := &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](tx, "run.Pipeline"), Runs: memstore.NewTable[run.Run](tx, "run.Run"), Plans: memstore.NewTable[run.Planned](tx, "run.Planned"), Stages: memstore.NewTable[run.Stage](tx, "run.Stage"), Phases: memstore.NewTable[run.Phase](tx, "run.Phase"), Jobs: memstore.NewTable[run.Job](tx, "run.Job")},
 		Tx: tx, Audit: au, Clock: clock, Identity: id, Projects: ps, Repos: rs, Pools: pools, Environments: envs, Applications: apps, Artifacts: arts, Logs: w.logs, Hub: hub}
 	prs := &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](tx, "pullrequest.PullRequest"), Policies: memstore.NewTable[pullrequest.Policy](tx, "pullrequest.Policy"), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
@@ -160,9 +159,7 @@ func (w *world) things() {
 		SourceCommit: commitB, TargetCommit: commitA, MergeStatus: "succeeded", Status: pullrequest.Active, CreatedBy: "someone", CreatedName: "ada", Created: w.now})
 	insert(w, s.PullRequests.Policies, &pullrequest.Policy{ID: "1", Num: 1, ProjectID: p, RepoID: repo.ID, Branch: "refs/heads/main", Type: pullrequest.MinimumReviewers, Settings: pullrequest.PolicySettings{Reviewers: 1}})
 	insert(w, s.Tests.Runs, &testresult.TestRun{ID: "t1", RunID: "7", Title: "unit", Results: []testresult.Result{{Name: "adds " + evil, Outcome: testresult.Failed, Message: "1 is not 2"}, {Name: "runs", Outcome: testresult.Passed}}})
-	if _, err := s.Artifacts.Publish(w.ctx(), "7", "j1", "site", 1, strings.NewReader("zip")); err != nil {
-		w.t.Fatal(err)
-	}
+	artifacttest.Publish(w.t, s.Artifacts, artifact.Publication{ProjectID: w.project.ID, RunID: "7", JobID: "j1", Name: "site"}, map[string]string{"index.html": "hello"})
 	w.application()
 }
 
@@ -257,18 +254,6 @@ func (l *memLogs) Append(context.Context, string, int64, []byte) (int64, int, er
 func (l *memLogs) Lines(_ context.Context, log string, from, limit int) ([]string, int, error) {
 	all := l.lines[log]
 	return all[min(from-1, len(all)):min(from-1+limit, len(all))], len(all), nil
-}
-
-type memBlobs struct{}
-
-func (memBlobs) Put(_ context.Context, r io.Reader, name func(string, int64) string) error {
-	h := sha256.New()
-	n, err := io.Copy(h, r)
-	name(hex.EncodeToString(h.Sum(nil)), n)
-	return err
-}
-func (memBlobs) Open(context.Context, string) (io.ReadCloser, int64, error) {
-	return io.NopCloser(bytes.NewReader([]byte("zip"))), 3, nil
 }
 
 type fakePlanes struct{ published []uint64 }
