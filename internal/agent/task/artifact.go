@@ -117,7 +117,7 @@ func PublishPaths(ctx context.Context, c *Context, name string, paths []string) 
 	if err != nil {
 		return err
 	}
-	c.Printf("Published artifact %s: %d files, %d bytes (%d sent), %s", name, p.Files, p.Bytes, p.Sent, p.Digest)
+	c.Printf("Published artifact %s: %d files, %d bytes, %s", name, p.Files, p.Bytes, p.Digest)
 	return nil
 }
 
