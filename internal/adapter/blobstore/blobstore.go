@@ -141,7 +141,7 @@ func unavailable(err error) error {
 
 // local is the file of a key.
 func local(key string) (string, error) {
-	if path.Clean(key) != key || !filepath.IsLocal(filepath.FromSlash(key)) || strings.HasSuffix(key, partial) || strings.Contains(key, `\`) {
+	if key == "." || path.Clean(key) != key || !filepath.IsLocal(filepath.FromSlash(key)) || strings.HasSuffix(key, partial) || strings.Contains(key, `\`) {
 		return "", fault.New(fault.Internal, "blob-key", "%q is no key", key)
 	}
 	return filepath.FromSlash(key), nil
