@@ -47,16 +47,29 @@ func (c *Client) JSON(ctx context.Context, method, path string, in, out any) err
 		}
 	}
 	res, err := c.retry(ctx, func() (*http.Response, error) {
-		return c.do(ctx, method, path, "application/json", bytes.NewReader(body), int64(len(body)))
+		return whole(c.do(ctx, method, path, "application/json", bytes.NewReader(body), int64(len(body))))
 	})
-	if err != nil {
+	if err != nil || out == nil {
 		return err
 	}
-	defer func() { _ = res.Body.Close() }()
-	if out == nil {
-		return nil
+	return json.NewDecoder(res.Body).Decode(out)
+}
+
+// maxAnswer is how much of an answer in JSON is read, in bytes.
+const maxAnswer = 64 << 20
+
+// whole reads an answer to its end: one that breaks off is none.
+func whole(res *http.Response, err error) (*http.Response, error) {
+	if err != nil {
+		return nil, err
 	}
-	return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(out)
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	_ = res.Body.Close()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, unreachable, "the answer of the server broke off")
+	}
+	res.Body = io.NopCloser(bytes.NewReader(data))
+	return res, nil
 }
 
 // Upload sends a stream that can be read again from its start.
@@ -65,12 +78,11 @@ func (c *Client) Upload(ctx context.Context, path, contentType string, r io.Read
 		if _, err := r.Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}
-		return c.do(ctx, http.MethodPut, path, contentType, io.NopCloser(r), size)
+		return whole(c.do(ctx, http.MethodPut, path, contentType, io.NopCloser(r), size))
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = res.Body.Close() }()
 	return json.NewDecoder(res.Body).Decode(out)
 }
 

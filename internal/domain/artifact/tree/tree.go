@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/rootfs"
 )
 
 // The bounds of a tree. A manifest beyond them is refused.
@@ -200,26 +201,16 @@ func badPath(p string) error {
 		Want("UTF-8 without \\, at most %d bytes and %d for each name, below the root", MaxPath, MaxName)
 }
 
-// Inside says whether a link stays below the root whatever else the tree holds.
-// Going up is allowed at the start only: after the name of a folder that is a
-// link itself, going up leads elsewhere than the text says.
+// Inside says whether a link can be part of a tree: it stays below the root
+// whatever else the tree holds.
 func Inside(link, target string) bool {
-	if target == "" || len(target) > MaxPath || path.IsAbs(target) || !utf8.ValidString(target) || strings.ContainsAny(target, "\\\x00") {
+	if len(target) > MaxPath || !utf8.ValidString(target) {
 		return false
 	}
-	depth, named := strings.Count(link, "/"), false
 	for part := range strings.SplitSeq(target, "/") {
-		switch part {
-		case "", ".":
-		case "..":
-			if depth--; named || depth < 0 {
-				return false
-			}
-		default:
-			if named = true; len(part) > MaxName {
-				return false
-			}
+		if len(part) > MaxName {
+			return false
 		}
 	}
-	return true
+	return rootfs.LinkInside(link, target)
 }
