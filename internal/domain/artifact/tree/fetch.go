@@ -155,11 +155,28 @@ func (f *fetching) folders() error {
 		if e.Kind != Folder {
 			continue
 		}
-		if err := f.root.Mkdir(filepath.FromSlash(e.Path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := f.folder(filepath.FromSlash(e.Path)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// folder makes a folder. A link in its place is removed: below it, other links
+// would lead elsewhere than they say.
+func (f *fetching) folder(name string) error {
+	err := f.root.Mkdir(name, 0o755)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := f.root.Lstat(name)
+	if err != nil || info.IsDir() {
+		return err
+	}
+	if err := f.root.Remove(name); err != nil {
+		return err
+	}
+	return f.root.Mkdir(name, 0o755)
 }
 
 // begin makes the files that take more or less than one chunk.

@@ -218,8 +218,8 @@ func TestFetchOverWhatIsThere(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(out, "d")); err != nil {
 		t.Fatal(err)
 	}
-	if err := fetch(t, m, out); err == nil {
-		t.Error("it was written through a link that leads outside")
+	if err := fetch(t, m, out); err != nil || describe(t, out) != describe(t, in) {
+		t.Errorf("%v\n%s", err, describe(t, out))
 	}
 	if text, err := os.ReadFile(filepath.Join(outside, "a")); err != nil || string(text) != "old" {
 		t.Errorf("outside: %q %v", text, err)
