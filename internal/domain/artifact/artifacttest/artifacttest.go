@@ -123,74 +123,89 @@ func (b *Blobs) Alter(key string, change func([]byte) []byte) {
 	b.data[key] = s
 }
 
+// contract is the suite on some blobs.
+type contract struct {
+	*testing.T
+	b artifact.Blobs
+}
+
 // Exercise runs the contract on blobs that hold nothing yet.
 func Exercise(t *testing.T, b artifact.Blobs) {
-	ctx := t.Context()
-	put := func(key, text string) {
-		t.Helper()
-		if err := b.Put(ctx, key, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	read := func(key string) string {
-		t.Helper()
-		f, err := b.Open(ctx, key)
-		if fault.Is(err, fault.NotFound) {
-			return "none"
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = f.Close() }()
-		size, err := f.Size()
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(io.NewSectionReader(f, 0, size))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
-	if list, err := b.List(ctx, "a"); err != nil || len(list) != 0 {
+	c := contract{t, b}
+	if list, err := b.List(t.Context(), "a"); err != nil || len(list) != 0 {
 		t.Errorf("nothing is stored, listed: %v %v", list, err)
 	}
-	put("a/p/packs/2", "two")
-	put("a/p/packs/1", "one")
-	put("a/q/packs/1", "")
-	put("a/p/packs/1", "one again")
+	c.put("a/p/packs/2", "two")
+	c.put("a/p/packs/1", "one")
+	c.put("a/q/packs/1", "")
+	c.put("a/p/packs/1", "one again")
 	for key, want := range map[string]string{"a/p/packs/1": "one again", "a/p/packs/2": "two", "a/q/packs/1": "", "a/p/packs/3": "none"} {
-		if got := read(key); got != want {
+		if got := c.read(key); got != want {
 			t.Errorf("%s holds %q, want %q", key, got, want)
 		}
 	}
-	t.Run("list", func(t *testing.T) { listed(t, b) })
-	t.Run("whole or not at all", func(t *testing.T) {
-		cause := errors.New("the sender is gone")
-		err := b.Put(ctx, "a/p/packs/9", func(w io.Writer) error {
-			_, _ = io.WriteString(w, strings.Repeat("x", 1<<20))
-			return cause
-		})
-		if !errors.Is(err, cause) || read("a/p/packs/9") != "none" {
-			t.Errorf("an error of the writer: %v, stored: %.20s", err, read("a/p/packs/9"))
-		}
+	listed(t, b)
+	c.whole()
+	c.deleted()
+}
+
+func (c contract) put(key, text string) {
+	c.Helper()
+	if err := c.b.Put(c.Context(), key, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// read returns what a key holds, or none.
+func (c contract) read(key string) string {
+	c.Helper()
+	f, err := c.b.Open(c.Context(), key)
+	if fault.Is(err, fault.NotFound) {
+		return "none"
+	}
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	size, err := f.Size()
+	if err != nil {
+		c.Fatal(err)
+	}
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, size))
+	if err != nil {
+		c.Fatal(err)
+	}
+	return string(data)
+}
+
+// whole: a key is stored whole or not at all.
+func (c contract) whole() {
+	cause := errors.New("the sender is gone")
+	err := c.b.Put(c.Context(), "a/p/packs/9", func(w io.Writer) error {
+		_, _ = io.WriteString(w, strings.Repeat("x", 1<<20))
+		return cause
 	})
-	t.Run("delete", func(t *testing.T) {
-		open, err := b.Open(ctx, "a/p/packs/2")
-		if err != nil {
-			t.Fatal(err)
+	if !errors.Is(err, cause) || c.read("a/p/packs/9") != "none" {
+		c.Errorf("an error of the writer: %v, stored: %.20s", err, c.read("a/p/packs/9"))
+	}
+}
+
+// deleted: what is open stays readable.
+func (c contract) deleted() {
+	open, err := c.b.Open(c.Context(), "a/p/packs/2")
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer func() { _ = open.Close() }()
+	for range 2 {
+		if err := c.b.Delete(c.Context(), "a/p/packs/2"); err != nil {
+			c.Fatal(err)
 		}
-		defer func() { _ = open.Close() }()
-		for range 2 {
-			if err := b.Delete(ctx, "a/p/packs/2"); err != nil {
-				t.Fatal(err)
-			}
-		}
-		buf := make([]byte, 2)
-		if _, err := open.ReadAt(buf, 1); err != nil || string(buf) != "wo" || read("a/p/packs/2") != "none" {
-			t.Errorf("what is open after its key is deleted: %q %v", buf, err)
-		}
-	})
+	}
+	buf := make([]byte, 2)
+	if _, err := open.ReadAt(buf, 1); err != nil || string(buf) != "wo" || c.read("a/p/packs/2") != "none" {
+		c.Errorf("what is open after its key is deleted: %q %v", buf, err)
+	}
 }
 
 func listed(t *testing.T, b artifact.Blobs) {

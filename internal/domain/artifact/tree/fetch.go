@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -346,7 +347,7 @@ func (f *fetching) stream(ctx context.Context, from Source) error {
 			}
 		})
 	}
-	err = f.read(ctx, body, list, work, pool)
+	err = f.read(ctx, bufio.NewReaderSize(body, 256<<10), list, work, pool)
 	close(work)
 	wg.Wait()
 	_ = body.Close()

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -29,6 +30,7 @@ func putHead(frame []byte, c Chunk) {
 // returns nil at the end of the delivery, and at the first chunk that is not
 // whole or not what it says, an error.
 func ReadFrames(r io.Reader, take func(c Chunk, data []byte) error) error {
+	r = bufio.NewReaderSize(r, 256<<10)
 	var head [frameHead]byte
 	buf := make([]byte, 0, 64<<10)
 	total := 0
