@@ -103,7 +103,7 @@ func BenchmarkArtifact(b *testing.B) {
 	i, _ := start(b, bin, filepath.Join(dir, "data"))
 	defer i.stop()
 	remote, run := signedIn(b, bin, i)
-	var ups, downs, agains, tars, ratios []float64
+	var ups, downs, repeats, tars, ratios []float64
 	for n := uint64(0); b.Loop(); n++ {
 		b.StopTimer()
 		source, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
@@ -117,7 +117,7 @@ func BenchmarkArtifact(b *testing.B) {
 		settle(b)
 		tar := (before + throughTar(b, source, out)) / 2
 		b.StartTimer()
-		ups, downs, agains, tars, ratios = append(ups, up), append(downs, down), append(agains, again), append(tars, tar), append(ratios, (up+down)/tar)
+		ups, downs, repeats, tars, ratios = append(ups, up), append(downs, down), append(repeats, again), append(tars, tar), append(ratios, (up+down)/tar)
 	}
 	median := func(list []float64) float64 {
 		slices.Sort(list)
@@ -125,7 +125,7 @@ func BenchmarkArtifact(b *testing.B) {
 	}
 	b.ReportMetric(median(ups)*1000, "publish-ms")
 	b.ReportMetric(median(downs)*1000, "download-ms")
-	b.ReportMetric(median(agains)*1000, "again-ms")
+	b.ReportMetric(median(repeats)*1000, "again-ms")
 	b.ReportMetric(median(tars)*1000, "tar-ms")
 	b.ReportMetric(median(ratios), "ratio")
 	b.ReportMetric(0, "ns/op")

@@ -49,8 +49,12 @@ func (c *Client) JSON(ctx context.Context, method, path string, in, out any) err
 	res, err := c.retry(ctx, func() (*http.Response, error) {
 		return whole(c.do(ctx, method, path, "application/json", bytes.NewReader(body), int64(len(body))))
 	})
-	if err != nil || out == nil {
+	if err != nil {
 		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if out == nil {
+		return nil
 	}
 	return json.NewDecoder(res.Body).Decode(out)
 }
@@ -83,6 +87,7 @@ func (c *Client) Upload(ctx context.Context, path, contentType string, r io.Read
 	if err != nil {
 		return err
 	}
+	defer func() { _ = res.Body.Close() }()
 	return json.NewDecoder(res.Body).Decode(out)
 }
 
