@@ -172,11 +172,11 @@ func TestRoundTrip(t *testing.T) {
 			name := rapid.StringMatching(`[a-zA-Z.+ ü-]{0,8}`).Draw(r, "name") + fmt.Sprint(i)
 			p := filepath.Join(in, filepath.FromSlash(dir), name)
 			mode := fs.FileMode(rapid.IntRange(0, 0o777).Draw(r, "mode"))
-			switch rapid.SampledFrom([]string{"file", "large", "folder", "link"}).Draw(r, "kind") {
+			switch rapid.SampledFrom([]string{"file", "file", "folder", "folder", "link", "large"}).Draw(r, "kind") {
 			case "file":
 				write(r, in, filepath.Join(dir, name), content(rapid.StringMatching(`[a-c]`).Draw(r, "seed"), rapid.IntRange(0, 300).Draw(r, "size")), mode|0o400)
 			case "large":
-				write(r, in, filepath.Join(dir, name), content("l", rapid.IntRange(250<<10, 9<<20).Draw(r, "size")), mode|0o400)
+				write(r, in, filepath.Join(dir, name), content("l", rapid.IntRange(250<<10, 2<<20).Draw(r, "size")), mode|0o400)
 			case "folder":
 				if err := os.Mkdir(p, 0o700); err != nil {
 					r.Fatal(err)
