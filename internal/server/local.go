@@ -1,11 +1,8 @@
 package server
 
 import (
-	"archive/zip"
 	"cmp"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,6 +15,7 @@ import (
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/base/startstop"
 	"penstock.dev/penstock/internal/base/worktree"
+	"penstock.dev/penstock/internal/domain/artifact/tree"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -417,34 +415,10 @@ func (l *local) keep(ctx context.Context, d *run.Detail) error {
 		return err
 	}
 	for _, a := range list {
-		r, err := l.artifacts.Open(ctx, a)
-		if err != nil {
-			return err
-		}
-		err = unpack(r, filepath.Join(l.o.Folder, "artifacts", repositoryName(a.Name)), filepath.Join(l.cfg.Data, "tmp"))
-		if err = errors.Join(err, r.Close()); err != nil {
+		q := tree.Request{Digest: a.Digest, Folder: filepath.Join(l.o.Folder, "artifacts", fileName(a.Name)), Limits: rootfs.DefaultLimits}
+		if _, err := (tree.Transfer{}).Fetch(ctx, q, l.artifacts.Source(a)); err != nil {
 			return err
 		}
 	}
 	return l.keepOutcomes(ctx, d)
-}
-
-// unpack extracts an archive that arrives as a stream.
-func unpack(r io.Reader, folder, tmp string) error {
-	f, err := os.CreateTemp(tmp, "artifact-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	size, err := io.Copy(f, r)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	archive, err := zip.NewReader(f, size)
-	if err == nil {
-		if err = os.MkdirAll(folder, 0o755); err == nil {
-			err = rootfs.Unzip(archive, folder, rootfs.DefaultLimits)
-		}
-	}
-	return errors.Join(err, f.Close())
 }
