@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -48,6 +49,7 @@ type Machine struct {
 	// leaves the tool cache and PATH.
 	NodeFolder string
 	Local      Local
+	Mark       string // in the environment of everything the job starts; "" = a new one
 }
 
 // job is one job while it runs.
@@ -89,7 +91,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	if machine.Outcomes == nil {
 		machine.Outcomes = &task.Remote{Client: machine.Client}
 	}
-	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: "vsts_" + id.New(), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
+	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
 		outputs: map[string]string{}, result: run.Succeeded}
 	if err := j.prepare(); err != nil {
 		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
@@ -112,6 +114,8 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	}
 	return rep
 }
+
+func newMark() string { return "vsts_" + id.New() }
 
 // marks are those of the jobs that run in this process.
 var marks sync.Map

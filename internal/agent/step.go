@@ -377,6 +377,9 @@ func (s *step) Print(text string) {
 	}
 }
 
+// stampFormat is the time at the begin of each line of a log.
+const stampFormat = "2006-01-02T15:04:05.0000000Z"
+
 // write stamps a line that holds no secret any more, and sends it.
 func (s *step) write(line string) {
 	if s.machine.Local.Break != nil {
@@ -385,5 +388,5 @@ func (s *step) write(line string) {
 		s.said = s.said[max(0, len(s.said)-maxSaid):]
 		s.mu.Unlock()
 	}
-	s.link.Log(s.order, time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")+" "+strings.ToValidUTF8(line, "\uFFFD")+"\n")
+	s.link.Log(s.order, time.Now().UTC().Format(stampFormat)+" "+strings.ToValidUTF8(line, "\uFFFD")+"\n")
 }

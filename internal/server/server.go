@@ -76,6 +76,7 @@ type Server struct {
 	attachments  *attachment.Service
 	tests        *testresult.Service
 	machines     *machines
+	agent        embedded
 
 	http     *http.Server
 	listener net.Listener

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // proc is one process of the machine.
@@ -36,3 +37,6 @@ func processes() []proc {
 
 // marked says whether a process carries the mark of a job in its environment.
 func (p proc) marked(mark string) bool { return strings.Contains(p.text, Marker+"="+mark) }
+
+// endOne kills a process that was just seen with the mark.
+func endOne(p proc, _ string) bool { return syscall.Kill(p.id, Kill) == nil }

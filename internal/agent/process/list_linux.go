@@ -2,9 +2,12 @@ package process
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // proc is one process of the machine.
@@ -40,4 +43,19 @@ func processes() []proc {
 func (p proc) marked(mark string) bool {
 	env, err := os.ReadFile("/proc/" + strconv.Itoa(p.id) + "/environ")
 	return err == nil && bytes.Contains(append([]byte{0}, env...), []byte("\x00"+Marker+"="+mark+"\x00"))
+}
+
+// endOne kills a process, if it still carries the mark: its number may belong to
+// another one by now. A descriptor holds on to the process between the look and
+// the signal; a kernel without them leaves a moment.
+func endOne(p proc, mark string) bool {
+	fd, err := unix.PidfdOpen(p.id, 0)
+	if errors.Is(err, unix.ENOSYS) {
+		return p.marked(mark) && unix.Kill(p.id, Kill) == nil
+	}
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return p.marked(mark) && unix.PidfdSendSignal(fd, Kill, nil, 0) == nil
 }

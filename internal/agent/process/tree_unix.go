@@ -60,13 +60,29 @@ func descendants(pid int) []int {
 	return list[1:]
 }
 
-// EndMarked kills the processes that a job left behind, wherever they are now.
-func EndMarked(mark string) {
-	for _, p := range processes() {
-		if p.marked(mark) {
-			_ = syscall.Kill(p.id, Kill)
+// EndMarked kills the processes that a job left behind, wherever they are now, and
+// returns how many there were. What they start meanwhile is found too: it looks
+// until nothing is left, a bounded number of times.
+func EndMarked(mark string) (ended int) {
+	const rounds = 50
+	seen := map[int]bool{}
+	for range rounds {
+		found := false
+		for _, p := range processes() {
+			if !p.marked(mark) || !endOne(p, mark) {
+				continue
+			}
+			found = true
+			if !seen[p.id] {
+				seen[p.id] = true
+				ended++
+			}
+		}
+		if !found {
+			break
 		}
 	}
+	return ended
 }
 
 // ExitCode is a program's own, or 128 and the number of the signal that ended
