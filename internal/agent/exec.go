@@ -203,7 +203,9 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, tree *process.Tree, rea
 	case stopped:
 		return 0, nil // it said how it ended
 	case errors.As(err, &exit):
-		return process.ExitCode(exit.ProcessState), nil
+		code := process.ExitCode(exit.ProcessState)
+		s.noteExit(code, process.SignalOf(exit.ProcessState))
+		return code, nil
 	case err != nil:
 		return -1, err
 	}

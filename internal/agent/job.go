@@ -71,6 +71,7 @@ type job struct {
 	shortSaid bool
 	pathSaid  bool
 	result    run.Result
+	cause     string // of a failure that was not a program's doing
 	canceled  bool
 	abort     context.CancelFunc // ends the job as a cancel does
 }
@@ -111,6 +112,8 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
 	} else if limit.Err() != nil {
 		rep.Result = run.Canceled
+	} else if rep.Result == run.Failed {
+		rep.Cause = j.masker.Line(j.cause)
 	}
 	return rep
 }
@@ -267,6 +270,9 @@ func (j *job) runStep(ctx context.Context, s *step) {
 	s.begin()
 	j.warnOfPath(s)
 	result := s.observed(ctx)
+	if result == run.Failed && !spec.ContinueOnError && s.cause != "" && j.cause == "" {
+		j.cause = s.report.DisplayName + ": " + s.cause
+	}
 	if result == run.Failed && spec.ContinueOnError {
 		result = run.SucceededWithIssues
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/cause"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -40,6 +41,39 @@ type step struct {
 	first    int           // attempts that came before those that are made now
 	said     string        // its last lines, where somebody looks
 	done     chan struct{} // closed when the task says that it is complete
+	exit     exit          // of the last program that failed in this attempt
+	cause    string        // why the last attempt failed, where that was not the program's doing
+}
+
+// exit is how a program ended.
+type exit struct{ code, signal int }
+
+func (s *step) noteExit(code, signal int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if code != 0 {
+		s.exit = exit{code, signal}
+	}
+}
+
+// explain says why an attempt failed where that was not the program's doing, and
+// names the signal of a program that crashed.
+func (s *step) explain(look *cause.Look, err error) {
+	s.mu.Lock()
+	end := s.exit
+	s.mu.Unlock()
+	facts := look.Facts(err, end.code, end.signal)
+	why := cause.Of(facts)
+	if crash := cause.Crash(facts); crash != "" && why == "" {
+		s.Print("The program crashed: " + crash)
+	}
+	if why == "" {
+		return
+	}
+	s.Issue("error", why)
+	s.mu.Lock()
+	s.cause = why
+	s.mu.Unlock()
 }
 
 func (s *step) begin() {
@@ -118,7 +152,9 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 	}
 	s.mu.Lock()
 	s.declared, s.broken, s.uploads, s.done, s.ctx = "", false, nil, make(chan struct{}), ctx
+	s.exit, s.cause = exit{}, ""
 	s.mu.Unlock()
+	look := cause.Begin(s.machine.Work)
 	err := s.call(ctx)
 	if err == nil && ctx.Err() == nil {
 		err = s.upload(ctx)
@@ -135,6 +171,7 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 		return s.fail(message(err)), false // its task is not at hand: that does not pass
 	case err != nil:
 		result = s.fail(message(err))
+		s.explain(look, err)
 	default:
 		result = run.Succeeded
 	}

@@ -94,5 +94,13 @@ func ExitCode(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
+// SignalOf is the number of the signal that ended a program; 0: it ended itself.
+func SignalOf(s *os.ProcessState) int {
+	if w, ok := s.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return int(w.Signal())
+	}
+	return 0
+}
+
 // Reload asks a service to read its configuration again.
 func Reload(pid int) { _ = syscall.Kill(pid, syscall.SIGHUP) }

@@ -188,5 +188,8 @@ func SignalGroup(pid int, sig syscall.Signal) {
 // ExitCode is what the program ended with.
 func ExitCode(s *os.ProcessState) int { return s.ExitCode() }
 
+// SignalOf is 0: programs are not ended by signals here.
+func SignalOf(*os.ProcessState) int { return 0 }
+
 // Reload does nothing: Windows services are asked in another way.
 func Reload(int) {}
