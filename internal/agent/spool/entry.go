@@ -32,6 +32,7 @@ type Entry struct {
 	journal *os.File
 	written int64 // bytes of the journal
 	latest  map[int]Said
+	shifts  map[int]int64
 	order   []int
 }
 
@@ -69,21 +70,10 @@ func (e *Entry) Append(step int, offset int64, data []byte) error {
 		l = &stepLog{}
 		e.logs[step] = l
 	}
-	last := len(l.pieces) - 1
-	if last < 0 || l.pieces[last].end() != offset || l.pieces[last].size >= pieceSize {
-		e.closeOut()
-		l.pieces = append(l.pieces, piece{from: offset})
-		last++
-	}
-	p := &l.pieces[last]
-	if e.out == nil || e.outStep != step {
-		e.closeOut()
-		f, err := os.OpenFile(e.file(step, p.from), os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			e.dropEmpty(l)
-			return err
-		}
-		e.out, e.outStep = f, step
+	p, err := e.writable(step, l, offset)
+	if err != nil {
+		e.dropEmpty(l)
+		return err
 	}
 	if _, err := e.out.WriteAt(data, p.size); err != nil {
 		_ = e.out.Truncate(p.size)
@@ -95,9 +85,30 @@ func (e *Entry) Append(step int, offset int64, data []byte) error {
 	return nil
 }
 
+// writable opens the piece of a log that goes on at an offset.
+func (e *Entry) writable(step int, l *stepLog, offset int64) (*piece, error) {
+	last := len(l.pieces) - 1
+	goesOn := last >= 0 && l.pieces[last].end() == offset && l.pieces[last].size < pieceSize
+	if goesOn && e.out != nil && e.outStep == step {
+		return &l.pieces[last], nil
+	}
+	e.closeOut()
+	e.outStep = step
+	var err error
+	if goesOn {
+		e.out, err = os.OpenFile(e.file(step, l.pieces[last].from), os.O_RDWR, 0)
+		if !errors.Is(err, fs.ErrNotExist) { // somebody has removed it: a new one begins
+			return &l.pieces[last], err
+		}
+	}
+	l.pieces = append(l.pieces, piece{from: offset})
+	e.out, err = os.OpenFile(e.file(step, offset), os.O_CREATE|os.O_RDWR, 0o600)
+	return &l.pieces[last+1], err
+}
+
 // dropEmpty takes back a piece that was begun for bytes that could not be written.
 func (e *Entry) dropEmpty(l *stepLog) {
-	if last := len(l.pieces) - 1; l.pieces[last].size == 0 {
+	if last := len(l.pieces) - 1; last >= 0 && l.pieces[last].size == 0 {
 		e.closeOut()
 		l.pieces = l.pieces[:last]
 	}
@@ -110,8 +121,8 @@ func (e *Entry) file(step int, from int64) string {
 func (e *Entry) closeOut() {
 	if e.out != nil {
 		_ = e.out.Close()
-		e.out = nil
 	}
+	e.out = nil
 }
 
 // Steps lists the steps with a log, in order.
@@ -132,6 +143,35 @@ func (e *Entry) Extent(step int) (first, end int64) {
 		return 0, 0
 	}
 	return l.pieces[0].from, l.pieces[len(l.pieces)-1].end()
+}
+
+// Next is where what is here goes on behind a piece that cannot be read: the begin
+// of the next one, or the end.
+func (e *Entry) Next(step int, offset int64) int64 {
+	_, end := e.Extent(step)
+	for _, p := range e.logs[step].pieces {
+		if p.from > offset {
+			return p.from
+		}
+	}
+	return end
+}
+
+// Shift is by how much a log has other offsets on the server, because bytes went
+// straight there or a remark was put in; 0: by nothing.
+func (e *Entry) Shift(step int) int64 { return e.shifts[step] }
+
+// SetShift keeps the shift of a log.
+func (e *Entry) SetShift(step int, n int64) error {
+	if e.shifts[step] == n {
+		return nil
+	}
+	e.shifts[step] = n
+	data, err := json.Marshal(e.shifts)
+	if err != nil {
+		return err
+	}
+	return e.keep("shifts.json", data)
 }
 
 // Read returns bytes of a step's log from an offset on, at most limit; none where

@@ -7,6 +7,7 @@
 //	job.json           what is to be delivered under which fencing number, and the mark of its processes
 //	begun              steps may have run
 //	log-<step>-<from>  a piece of a step's log, from its byte offset on
+//	shifts.json        where the server has other offsets of a log
 //	reports.jsonl      what was said of the steps, in order
 //	result.json        how the job ended
 package spool
@@ -77,7 +78,7 @@ func (s Spool) entry(dir string, j Job) *Entry {
 	if limit <= 0 {
 		limit = Limit
 	}
-	return &Entry{Job: j, dir: dir, limit: limit, logs: map[int]*stepLog{}, latest: map[int]Said{}}
+	return &Entry{Job: j, dir: dir, limit: limit, logs: map[int]*stepLog{}, latest: map[int]Said{}, shifts: map[int]int64{}}
 }
 
 // Left opens what earlier processes of the agent left. A folder that cannot be
@@ -132,6 +133,12 @@ func (s Spool) open(dir string) (*Entry, error) {
 	}
 	e := s.entry(dir, j)
 	if err := e.readLogs(); err != nil {
+		return nil, err
+	}
+	if data, err = os.ReadFile(filepath.Join(dir, "shifts.json")); err == nil {
+		err = json.Unmarshal(data, &e.shifts)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return e, e.readReports()

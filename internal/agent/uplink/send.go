@@ -24,7 +24,7 @@ func (u *Uplink) send() {
 		case ended || u.ctx.Err() != nil:
 			return
 		case err != nil:
-			pause(u.ctx, wait)
+			u.pause(u.ctx, wait)
 			wait = min(wait*2, maxPause)
 		default:
 			wait = minPause
@@ -45,6 +45,7 @@ func refused(err error) bool {
 // round sends what there is: reports never before the log that was written
 // before them. ended means that the job's end has arrived.
 func (u *Uplink) round() (ended bool, err error) {
+	u.spill()
 	u.mu.Lock()
 	said, result := u.said[:len(u.said):len(u.said)], u.result
 	steps := u.order[:len(u.order):len(u.order)]
@@ -158,28 +159,34 @@ func (u *Uplink) meet(step int) (*stepLog, error) {
 		return l, err
 	}
 	u.disk.Lock()
+	defer u.disk.Unlock()
 	first, last := u.entry.Extent(step)
-	u.disk.Unlock()
+	here := end - u.entry.Shift(step)
 	u.mu.Lock()
-	defer u.mu.Unlock()
+	at := min(max(here, first), l.known)
 	if last == 0 {
-		first, last = l.acked, l.acked
+		at = l.known
 	}
-	l.asked, l.shift = true, 0
-	switch {
-	case end > last: // what is not on disk went straight to the server
-		l.acked, l.shift = last, end-last
-	case end >= first:
-		l.acked = end
-	default: // the server knows less than it once said
-		text := missing(first-end, "the server has forgotten what it had acknowledged")
+	u.mu.Unlock()
+	if here < at { // the server knows less than it once said
+		text := missing(at-here, "the server has forgotten what it had acknowledged")
 		if end, err = u.server.Log(u.ctx, step, end, []byte(text)); err != nil {
-			l.asked = false
 			return l, err
 		}
-		l.acked, l.shift = first, end-first
-	}
+	} // more than at: what went straight from memory
+	u.move(step, l, at, end-at)
 	return l, nil
+}
+
+// move lets a log go on at an offset, which has another number on the server. It
+// is called with the disk held.
+func (u *Uplink) move(step int, l *stepLog, at, shift int64) {
+	if err := u.entry.SetShift(step, shift); err != nil {
+		u.news.Warn("where the server has a log cannot be kept on disk", "job", u.entry.JobID, "step", step, "error", err)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l.asked, l.acked, l.known, l.shift = true, at, max(at, l.known), shift
 }
 
 // next is what is to be sent of a log, and its offset here.
@@ -189,7 +196,7 @@ func (u *Uplink) next(step int, l *stepLog) (data []byte, offset int64, err erro
 	u.mu.Lock()
 	offset, onDisk := l.acked, l.acked < l.from
 	deaf := u.deaf
-	if !onDisk && !deaf { // the disk did not take it
+	if !onDisk && !deaf && u.stuck {
 		data = append(data, l.fresh[:min(len(l.fresh), maxChunk)]...)
 	}
 	u.mu.Unlock()
@@ -207,7 +214,7 @@ func (u *Uplink) arrived(step int, l *stepLog, end int64) {
 	u.disk.Lock()
 	defer u.disk.Unlock()
 	u.mu.Lock()
-	l.acked = end
+	l.acked, l.known = end, max(end, l.known)
 	if n := int(end - l.from); n > 0 { // it went straight from memory
 		l.fresh = append(l.fresh[:0:0], l.fresh[n:]...)
 		l.from, u.held = end, u.held-n
@@ -220,16 +227,17 @@ func (u *Uplink) arrived(step int, l *stepLog, end int64) {
 // skip goes on behind what cannot be read from the disk.
 func (u *Uplink) skip(step int, l *stepLog, cause error) error {
 	u.news.Error("a log that was kept on disk cannot be read", "job", u.entry.JobID, "step", step, "error", cause)
+	u.disk.Lock()
+	defer u.disk.Unlock()
 	u.mu.Lock()
-	at, to := l.acked, l.from
+	at := l.acked
 	u.mu.Unlock()
+	to := u.entry.Next(step, at)
 	end, err := u.server.Log(u.ctx, step, at+l.shift, []byte(missing(to-at, "it cannot be read from the disk of the agent")))
 	if err != nil {
 		return err
 	}
-	u.mu.Lock()
-	l.acked, l.shift = to, end-to
-	u.mu.Unlock()
+	u.move(step, l, to, end-to)
 	return nil
 }
 

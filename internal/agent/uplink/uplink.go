@@ -47,6 +47,7 @@ type Uplink struct {
 	news   *slog.Logger
 	stop   context.CancelFunc
 	ctx    context.Context
+	pause  func(context.Context, time.Duration)
 	wake   chan struct{} // something came
 	more   chan struct{} // something is to be sent
 	done   chan struct{}
@@ -63,6 +64,7 @@ type Uplink struct {
 	result *spool.Result
 	cut    bool // output that finds no room is dropped
 	deaf   bool // the server takes no log of this job any more
+	stuck  bool // the disk takes nothing: what is in memory goes straight to the server
 
 	resumed bool // an earlier process began to deliver the job
 }
@@ -73,6 +75,7 @@ type stepLog struct {
 	spare []byte
 	from  int64 // offset of fresh
 	acked int64 // what the server has
+	known int64 // what the server may have
 	shift int64 // offset on the server - offset here
 	asked bool  // acked is what the server said
 	lost  int64 // bytes that found no room
@@ -80,23 +83,23 @@ type stepLog struct {
 
 // Open begins to deliver a new job.
 func Open(entry *spool.Entry, server Server, news *slog.Logger) *Uplink {
-	return open(entry, server, news, false)
+	return open(entry, server, news, false, pause)
 }
 
 // Resume delivers what an earlier process left of a job, from where the server
 // has it.
 func Resume(entry *spool.Entry, server Server, news *slog.Logger) *Uplink {
-	return open(entry, server, news, true)
+	return open(entry, server, news, true, pause)
 }
 
-func open(entry *spool.Entry, server Server, news *slog.Logger, resumed bool) *Uplink {
+func open(entry *spool.Entry, server Server, news *slog.Logger, resumed bool, pause func(context.Context, time.Duration)) *Uplink {
 	ctx, stop := context.WithCancel(context.Background())
-	u := &Uplink{server: server, news: news, resumed: resumed, ctx: ctx, stop: stop, entry: entry, logs: map[int]*stepLog{},
+	u := &Uplink{server: server, news: news, resumed: resumed, pause: pause, ctx: ctx, stop: stop, entry: entry, logs: map[int]*stepLog{},
 		wake: make(chan struct{}, 1), more: make(chan struct{}, 1), done: make(chan struct{})}
 	u.room = sync.NewCond(&u.mu)
 	for _, step := range entry.Steps() {
 		first, end := entry.Extent(step)
-		u.logs[step] = &stepLog{from: end, acked: first}
+		u.logs[step] = &stepLog{from: end, acked: first, known: end}
 		u.order = append(u.order, step)
 	}
 	u.said = entry.Reports()
@@ -241,10 +244,10 @@ func (u *Uplink) keep() {
 			return
 		case <-u.wake:
 		}
-		pause(u.ctx, together)
+		u.pause(u.ctx, together)
 		for !u.spill() { // the disk takes nothing: what the server takes makes room
 			signal(u.more)
-			pause(u.ctx, maxPause)
+			u.pause(u.ctx, maxPause)
 			if u.ctx.Err() != nil {
 				return
 			}
@@ -285,6 +288,9 @@ func (u *Uplink) spill() bool {
 		}
 		u.mu.Unlock()
 	}
+	u.mu.Lock()
+	u.stuck = !ok
+	u.mu.Unlock()
 	u.room.Broadcast()
 	return ok
 }
