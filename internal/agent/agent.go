@@ -44,6 +44,7 @@ type Config struct {
 	Version      string
 	Log          *slog.Logger
 	Local        Local
+	Sandbox      Sandbox
 }
 
 // Identity is what registration leaves in agent.json.

@@ -60,7 +60,12 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 	a.wg.Go(func() { a.keepLease(renewed, m, r) })
 	up := uplink.Open(entry, &link{a, m.JobID, m.Fence}, a.cfg.Log)
 	defer context.AfterFunc(ctx, up.Cut)()
-	rep := RunJob(ctx, m, a.machine(m, slot, mark), up)
+	var rep run.JobReport
+	if machine := a.machine(m, slot, mark); a.cfg.Sandbox.On {
+		rep = a.confined(ctx, m, machine, up)
+	} else {
+		rep = RunJob(ctx, m, machine, up)
+	}
 	if cause := context.Cause(ctx); rep.Result == run.Canceled && rep.Cause == "" && !errors.Is(cause, errCanceled) && !errors.Is(cause, errLost) {
 		rep.Cause = fmt.Sprintf("agent %s was stopped while the job ran", a.id.Name)
 	}
