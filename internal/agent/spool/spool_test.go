@@ -201,3 +201,43 @@ func TestJournalIsWrittenAnew(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// FuzzLeft opens a folder whose files hold anything: it is left whole or said to
+// be unreadable, and what is read of a log is what lies there.
+func FuzzLeft(f *testing.F) {
+	f.Add([]byte(`{"jobId":"j","fence":1}`), "log-1-0", []byte("a\nb"), []byte(`{"report":{"order":1,"state":"inProgress"}}`+"\n"), []byte(`{"1":5}`))
+	f.Add([]byte(`{"jobId":"j","fence":-1}`), "log-1--5", []byte{}, []byte("{}\n"), []byte(`{`))
+	f.Fuzz(func(t *testing.T, job []byte, name string, log, reports, shifts []byte) {
+		s := Spool{Dir: t.TempDir()}
+		dir := filepath.Join(s.Dir, "x.1")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(name) != name || len(name) > 100 || strings.ContainsAny(name, "\x00/") || os.WriteFile(filepath.Join(dir, name), log, 0o600) != nil {
+			return
+		}
+		for file, content := range map[string][]byte{"job.json": job, "reports.jsonl": reports, "shifts.json": shifts} {
+			if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list, err := s.Left()
+		if len(list) == 0 && err == nil {
+			t.Fatal("it is neither there nor said to be unreadable")
+		}
+		for _, e := range list {
+			defer e.Close()
+			for _, step := range e.Steps() {
+				first, end := e.Extent(step)
+				data, err := e.Read(step, first, 1<<20)
+				if err != nil || int64(len(data)) != end-first || len(data) > 0 && data[len(data)-1] != '\n' || !bytes.HasPrefix(log, data) {
+					t.Fatalf("step %d: %d to %d, %q %v", step, first, end, data, err)
+				}
+				if err := e.Append(step, end, []byte("more\n")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_ = e.Reports()
+		}
+	})
+}
