@@ -224,13 +224,21 @@ func (s *step) stopTree(tree *process.Tree, ended <-chan error) error {
 	} {
 		select {
 		case err := <-ended:
-			tree.Signal(process.Kill) // what it left behind
+			tree.EndRest(s.mark)
 			return err
 		case <-s.machine.After(next.wait):
+		}
+		select {
+		case err := <-ended: // both came: what has ended is not signalled again
+			tree.EndRest(s.mark)
+			return err
+		default:
 			next.then()
 		}
 	}
-	return <-ended
+	err := <-ended
+	tree.EndRest(s.mark)
+	return err
 }
 
 // lines calls fn for each line of a stream, without its end. more says that the

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"errors"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -11,25 +12,26 @@ import (
 
 // proc is one process of the machine.
 type proc struct {
-	id, parent int
-	text       string // command and environment, of one's own processes
+	id, parent, group int
+	text              string // command and environment, of one's own processes
 }
 
 func processes() []proc {
-	out, err := exec.Command("ps", "-axEww", "-o", "pid=,ppid=,command=").Output()
+	out, err := exec.Command("ps", "-axEww", "-o", "pid=,ppid=,pgid=,command=").Output()
 	if err != nil {
 		return nil
 	}
 	var list []proc
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
-		if len(fields) < 2 {
+		if len(fields) < 3 {
 			continue
 		}
 		pid, err1 := strconv.Atoi(fields[0])
 		parent, err2 := strconv.Atoi(fields[1])
-		if err1 == nil && err2 == nil {
-			list = append(list, proc{pid, parent, line})
+		group, err3 := strconv.Atoi(fields[2])
+		if errors.Join(err1, err2, err3) == nil {
+			list = append(list, proc{pid, parent, group, line})
 		}
 	}
 	return list

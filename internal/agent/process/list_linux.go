@@ -11,7 +11,7 @@ import (
 )
 
 // proc is one process of the machine.
-type proc struct{ id, parent int }
+type proc struct{ id, parent, group int }
 
 func processes() []proc {
 	entries, err := os.ReadDir("/proc")
@@ -30,11 +30,12 @@ func processes() []proc {
 		}
 		// The name stands in parentheses and may hold anything.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) < 2 {
+		if len(fields) < 3 {
 			continue
 		}
 		parent, _ := strconv.Atoi(fields[1])
-		list = append(list, proc{pid, parent})
+		group, _ := strconv.Atoi(fields[2])
+		list = append(list, proc{pid, parent, group})
 	}
 	return list
 }

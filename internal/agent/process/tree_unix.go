@@ -44,6 +44,17 @@ func (t *Tree) Signal(sig syscall.Signal) {
 	}
 }
 
+// EndRest kills what is left of the group of a program that has ended and was
+// waited for. Its number may belong to another program by now, so only processes
+// with the mark of the job count.
+func (t *Tree) EndRest(mark string) {
+	for _, p := range processes() {
+		if p.group == t.pid && p.marked(mark) {
+			endOne(p, mark)
+		}
+	}
+}
+
 // Close forgets the tree. What still runs goes on until its job ends.
 func (t *Tree) Close() {}
 

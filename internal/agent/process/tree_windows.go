@@ -146,6 +146,9 @@ func (t *Tree) Signal(sig syscall.Signal) {
 	_ = windows.TerminateJobObject(t.job, 1)
 }
 
+// EndRest ends what is left of a tree whose program has ended.
+func (t *Tree) EndRest(string) { _ = windows.TerminateJobObject(t.job, 1) }
+
 // Close forgets the tree. What still runs goes on until its job ends.
 func (t *Tree) Close() { _ = windows.CloseHandle(t.job) }
 
