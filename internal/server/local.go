@@ -176,7 +176,7 @@ func (l *local) open(ctx context.Context, data string) error {
 	if l.Server, err = open(ctx, cfg, inMemory, l.o.Version, l.o.Log); err != nil {
 		return err
 	}
-	l.git.Folder = filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
+	l.git.Scratch, l.git.Folder = true, filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenFor(ctx); err != nil {
