@@ -44,6 +44,7 @@ type Config struct {
 	Version      string
 	Log          *slog.Logger
 	Local        Local
+	Scratch      bool // what the agent keeps need not outlive the machine
 	Sandbox      Sandbox
 }
 
@@ -124,7 +125,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer unlock()
 	a := &Agent{cfg: cfg, stopping: ctx, running: map[string]*running{}, left: map[string]int{}, slots: make([]bool, cfg.Jobs), session: id.New(),
-		spool:  spool.Spool{Dir: filepath.Join(cfg.Folder, "spool")},
+		spool:  spool.Spool{Dir: filepath.Join(cfg.Folder, "spool"), Scratch: cfg.Scratch},
 		client: &rest.Client{Base: cfg.Server, HTTP: &http.Client{Timeout: 2 * time.Minute, Transport: transport()}}}
 	switch {
 	case cfg.VMData == "":

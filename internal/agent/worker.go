@@ -143,6 +143,9 @@ func (a *Agent) confined(ctx context.Context, m *run.JobMessage, machine Machine
 	if machine.Services != nil {
 		return failed(fault.New(fault.Invalid, "cannot-confine", "a job on a VM works on the VM itself").Try("deploy from a pool whose agents are not confined"))
 	}
+	if len(m.Containers) > 0 {
+		return failed(fault.New(fault.Invalid, "cannot-confine", "a container engine would let the job out").Try("run jobs in containers on agents that are not confined"))
+	}
 	// Nothing that one job has left reaches the next.
 	machine.Work += "-confined"
 	if err := errors.Join(os.RemoveAll(machine.Work), os.MkdirAll(machine.Work, 0o700)); err != nil {

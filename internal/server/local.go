@@ -176,7 +176,7 @@ func (l *local) open(ctx context.Context, data string) error {
 	if l.Server, err = open(ctx, cfg, inMemory, l.o.Version, l.o.Log); err != nil {
 		return err
 	}
-	l.git.Folder = filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
+	l.git.Scratch, l.git.Folder = true, filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenFor(ctx); err != nil {
@@ -213,7 +213,7 @@ func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
 	watched := l.o.Agent
 	watched.Objects = l.objects
 	group.Go("agent", func(ctx context.Context) error {
-		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Local: watched, Sandbox: l.o.Sandbox,
+		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Scratch: true, Local: watched, Sandbox: l.o.Sandbox,
 			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log, Tasks: l.o.Tasks, NodeFolder: l.o.NodeFolder, ToolCache: l.o.ToolCache, CacheDir: l.o.CacheDir})
 	})
 	return nil

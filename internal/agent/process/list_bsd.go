@@ -40,5 +40,5 @@ func processes() []proc {
 // marked says whether a process carries the mark of a job in its environment.
 func (p proc) marked(mark string) bool { return strings.Contains(p.text, Marker+"="+mark) }
 
-// endOne kills a process that was just seen with the mark.
-func endOne(p proc, _ string) bool { return syscall.Kill(p.id, Kill) == nil }
+// signal reaches a process that was just seen with the mark.
+func (p proc) signal(_ string, sig syscall.Signal) bool { return syscall.Kill(p.id, sig) == nil }

@@ -46,17 +46,17 @@ func (p proc) marked(mark string) bool {
 	return err == nil && bytes.Contains(append([]byte{0}, env...), []byte("\x00"+Marker+"="+mark+"\x00"))
 }
 
-// endOne kills a process, if it still carries the mark: its number may belong to
+// signal reaches a process, if it still carries the mark: its number may belong to
 // another one by now. A descriptor holds on to the process between the look and
 // the signal; a kernel without them leaves a moment.
-func endOne(p proc, mark string) bool {
+func (p proc) signal(mark string, sig unix.Signal) bool {
 	fd, err := unix.PidfdOpen(p.id, 0)
 	if errors.Is(err, unix.ENOSYS) {
-		return p.marked(mark) && unix.Kill(p.id, Kill) == nil
+		return p.marked(mark) && unix.Kill(p.id, sig) == nil
 	}
 	if err != nil {
 		return false
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return p.marked(mark) && unix.PidfdSendSignal(fd, Kill, nil, 0) == nil
+	return p.marked(mark) && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
 }

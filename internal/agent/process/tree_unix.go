@@ -50,7 +50,7 @@ func (t *Tree) Signal(sig syscall.Signal) {
 func (t *Tree) EndRest(mark string) {
 	for _, p := range processes() {
 		if p.group == t.pid && p.marked(mark) {
-			endOne(p, mark)
+			p.signal(mark, Kill)
 		}
 	}
 }
@@ -78,22 +78,26 @@ func EndMarked(mark string) (ended int) {
 	const rounds = 50
 	seen := map[int]bool{}
 	for range rounds {
-		found := false
-		for _, p := range processes() {
-			if !p.marked(mark) || !endOne(p, mark) {
-				continue
-			}
-			found = true
-			if !seen[p.id] {
-				seen[p.id] = true
-				ended++
-			}
-		}
-		if !found {
+		found := SignalMarked(mark, Kill)
+		if len(found) == 0 {
 			break
 		}
+		for _, id := range found {
+			seen[id] = true
+		}
 	}
-	return ended
+	return len(seen)
+}
+
+// SignalMarked reaches the processes of a job, wherever they are now, and returns
+// their numbers.
+func SignalMarked(mark string, sig syscall.Signal) (reached []int) {
+	for _, p := range processes() {
+		if p.marked(mark) && p.signal(mark, sig) {
+			reached = append(reached, p.id)
+		}
+	}
+	return reached
 }
 
 // ExitCode is a program's own, or 128 and the number of the signal that ended

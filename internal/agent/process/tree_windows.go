@@ -196,3 +196,6 @@ func SignalOf(*os.ProcessState) int { return 0 }
 
 // Reload does nothing: Windows services are asked in another way.
 func Reload(int) {}
+
+// SignalMarked does nothing: containers do not show their processes here.
+func SignalMarked(string, syscall.Signal) []int { return nil }

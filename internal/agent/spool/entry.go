@@ -25,6 +25,7 @@ type Entry struct {
 
 	dir     string
 	limit   int64
+	scratch bool
 	size    int64 // of all log pieces
 	logs    map[int]*stepLog
 	out     *os.File // the piece that is being written
@@ -284,7 +285,7 @@ type Result struct {
 
 // Finish keeps how the job ended. The log is on disk before.
 func (e *Entry) Finish(r Result) error {
-	if e.out != nil {
+	if e.out != nil && !e.scratch {
 		_ = e.out.Sync()
 	}
 	data, err := json.Marshal(r)

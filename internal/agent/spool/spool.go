@@ -24,6 +24,7 @@ import (
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -47,6 +48,9 @@ type Job struct {
 type Spool struct {
 	Dir   string
 	Limit int64 // per job, in bytes; 0 = Limit
+	// Scratch says that nothing needs to outlive the machine: the disk is not waited
+	// for.
+	Scratch bool
 }
 
 // Begin makes the folder of a job. It is on disk when Begin returns.
@@ -63,7 +67,7 @@ func (s Spool) Begin(j Job) (*Entry, error) {
 	if err == nil {
 		err = e.keep("job.json", data)
 	}
-	if err == nil {
+	if err == nil && !s.Scratch {
 		err = sync(s.Dir)
 	}
 	if err != nil {
@@ -78,7 +82,7 @@ func (s Spool) entry(dir string, j Job) *Entry {
 	if limit <= 0 {
 		limit = Limit
 	}
-	return &Entry{Job: j, dir: dir, limit: limit, logs: map[int]*stepLog{}, latest: map[int]Said{}, shifts: map[int]int64{}}
+	return &Entry{Job: j, dir: dir, limit: limit, scratch: s.Scratch, logs: map[int]*stepLog{}, latest: map[int]Said{}, shifts: map[int]int64{}}
 }
 
 // Left opens what earlier processes of the agent left. A folder that cannot be
@@ -152,17 +156,11 @@ type Said struct {
 
 // keep writes a small file that must survive, or not be there at all.
 func (e *Entry) keep(name string, data []byte) error {
-	f, err := os.CreateTemp(e.dir, name+"-*.tmp")
-	if err != nil {
-		return err
+	file := filepath.Join(e.dir, name)
+	if e.scratch {
+		return rootfs.ReplaceFile(file, data, 0o600)
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(e.dir, name))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := rootfs.WriteFile(file, data, 0o600); err != nil {
 		return err
 	}
 	return sync(e.dir)

@@ -90,8 +90,11 @@ func NewFolder(root string) (string, int, error) {
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return "", 0, fault.Wrap(err, fault.Invalid, "not-writable", "the checkout cannot be written").At("%s", base)
 	}
-	if err := rootfs.WriteFile(filepath.Join(root, ".penstock", ".gitignore"), []byte("*\n"), 0o644); err != nil {
-		return "", 0, err
+	ignore := filepath.Join(root, ".penstock", ".gitignore")
+	if _, err := os.Stat(ignore); err != nil {
+		if err := rootfs.ReplaceFile(ignore, []byte("*\n"), 0o644); err != nil {
+			return "", 0, err
+		}
 	}
 	all, err := numbers(root)
 	if err != nil {
@@ -121,7 +124,7 @@ func Keep(folder string, r Record, plan *pipeline.Plan) error {
 		if err != nil {
 			return err
 		}
-		if err := rootfs.WriteFile(filepath.Join(folder, name), append(data, '\n'), 0o644); err != nil {
+		if err := rootfs.ReplaceFile(filepath.Join(folder, name), append(data, '\n'), 0o644); err != nil {
 			return err
 		}
 	}
