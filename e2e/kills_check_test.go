@@ -160,9 +160,15 @@ func (h *house) checkStep(id int, step, result string, log []string) {
 	}
 }
 
-// nothingLeft looks for processes of jobs: all have ended with their runs.
+// nothingLeft looks for processes of jobs: all have ended with their runs. Nor
+// has a race been seen, where the binary looks for them.
 func (h *house) nothingLeft() {
 	h.t.Helper()
+	for _, f := range []string{filepath.Join(h.dir, "up.log"), filepath.Join(h.data, "agents", "embedded", "console.log")} {
+		if text, err := os.ReadFile(f); err != nil || bytes.Contains(text, []byte("DATA RACE")) {
+			h.t.Errorf("%s: %v, or a race: %.4000s", f, err, text)
+		}
+	}
 	work := []byte(filepath.Join(h.data, "agents", "embedded", "work"))
 	h.wait("the end of all processes of jobs", func() bool {
 		found, _ := filepath.Glob("/proc/[0-9]*/environ")

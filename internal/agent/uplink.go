@@ -42,16 +42,16 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 	mark := newMark()
 	entry, err := a.spool.Begin(spool.Job{JobID: m.JobID, Fence: m.Fence, RunID: m.RunID, Stage: m.Stage, Name: m.Name, Mark: mark, Boot: bootID(), Time: time.Now()})
 	if err != nil {
-		a.refuse(ctx, m, r, err)
+		a.refuse(m, r, err)
 		return
 	}
-	if !a.accept(ctx, m, r) {
+	if !a.accept(m, r) {
 		_ = entry.Remove()
 		return
 	}
 	if err := entry.Begun(); err != nil {
 		_ = entry.Remove()
-		a.refuse(ctx, m, r, err)
+		a.refuse(m, r, err)
 		return
 	}
 	log.Info("job begins")
@@ -103,7 +103,7 @@ func (a *Agent) delivery(job context.Context) (context.Context, context.CancelFu
 // accept tells the server that this agent has the job, and says whether it still
 // is ours. No step runs before: a job that was not accepted may be given to
 // somebody else.
-func (a *Agent) accept(ctx context.Context, m *run.JobMessage, r *running) bool {
+func (a *Agent) accept(m *run.JobMessage, r *running) bool {
 	for {
 		cancel, err := a.renew(a.stopping, m)
 		switch {
@@ -120,9 +120,9 @@ func (a *Agent) accept(ctx context.Context, m *run.JobMessage, r *running) bool 
 }
 
 // refuse ends a job that this agent cannot begin, because of its own disk.
-func (a *Agent) refuse(ctx context.Context, m *run.JobMessage, r *running, cause error) {
+func (a *Agent) refuse(m *run.JobMessage, r *running, cause error) {
 	a.cfg.Log.Error("a job cannot be begun", "run", m.RunID, "job", m.Name, "error", cause)
-	if !a.accept(ctx, m, r) {
+	if !a.accept(m, r) {
 		return
 	}
 	server := &link{a, m.JobID, m.Fence}

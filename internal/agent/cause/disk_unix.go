@@ -19,5 +19,5 @@ func free(folder string) (space, files int64) {
 	if files = int64(st.Ffree); st.Files == 0 { // it has no fixed number of them
 		files = -1
 	}
-	return int64(st.Bavail) * int64(st.Bsize), files
+	return int64(st.Bavail) * int64(st.Bsize), files //nolint:unconvert // they have other types on other systems
 }

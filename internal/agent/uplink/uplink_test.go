@@ -365,7 +365,6 @@ func TestDiskForgets(t *testing.T) {
 	}
 }
 
-
 func firstDifference(want, got []string) string {
 	for i := range max(len(want), len(got)) {
 		switch {

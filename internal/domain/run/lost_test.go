@@ -31,7 +31,7 @@ func newHall(t *testing.T, accepted bool) *hall {
 	t.Cleanup(func() { _ = logs.Close() })
 	h.Service = &Service{Store: Store{Runs: memstore.NewTable[Run](tx, "run"), Jobs: memstore.NewTable[Job](tx, "job")}, Tx: tx, Hub: &broadcast.Hub{}, Clock: clock, Logs: logs,
 		Identity: identity.NewService(identity.Store{Tokens: memstore.NewTable[identity.Token](tx, "token")}, tx, nil, clock),
-		Pools: &agentpool.Service{Requests: memstore.NewTable[agentpool.Request](tx, "job request"), Tx: tx, Clock: clock, LeaseTTL: 30 * time.Second, LostAfter: 5 * time.Minute}}
+		Pools:    &agentpool.Service{Requests: memstore.NewTable[agentpool.Request](tx, "job request"), Tx: tx, Clock: clock, LeaseTTL: 30 * time.Second, LostAfter: 5 * time.Minute}}
 	ctx := t.Context()
 	if err := h.Jobs.Insert(ctx, &Job{ID: "j", RunID: "1", State: InProgress, AgentName: "seven", Started: h.now,
 		Steps: []Step{{Order: 1, State: Pending}, {Order: 2, State: Pending}}}); err != nil {
