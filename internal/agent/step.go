@@ -57,24 +57,12 @@ func (s *step) noteExit(code, signal int) {
 	}
 }
 
-// explain says why an attempt failed where that was not the program's doing, and
-// names the signal of a program that crashed.
+// explain notes why an attempt failed where that may not be the program's doing.
+// It is said of the job; the step's log and errors are those of the service.
 func (s *step) explain(look *cause.Look, err error) {
 	s.mu.Lock()
-	end := s.exit
-	s.mu.Unlock()
-	facts := look.Facts(err, end.code, end.signal)
-	why := cause.Of(facts)
-	if crash := cause.Crash(facts); crash != "" && why == "" {
-		s.Print("The program crashed: " + crash)
-	}
-	if why == "" {
-		return
-	}
-	s.Issue("error", why)
-	s.mu.Lock()
-	s.cause = why
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.cause = cause.Of(look.Facts(err, s.exit.code, s.exit.signal))
 }
 
 func (s *step) begin() {

@@ -44,41 +44,17 @@ func Of(f Facts) string {
 		return fmt.Sprintf("disk full: no further file can be made on the file system of %s", f.Folder)
 	case f.Err != nil && (fault.CodeOf(f.Err) == "server-unreachable" || fault.CodeOf(f.Err) == "server-not-ready"):
 		return "network lost: " + f.Err.Error()
-	case outside[f.Signal]:
-		return fmt.Sprintf("signal: %s ended the program from outside", Name(f.Signal))
-	case f.Signal == 0 && outside[f.Code-128]:
-		return fmt.Sprintf("signal: exit code %d says that %s ended a program from outside", f.Code, Name(f.Code-128))
+	case names[syscall.Signal(f.Signal)] != "":
+		return fmt.Sprintf("signal: the program was ended by %s", name(f.Signal))
+	case f.Signal == 0 && names[syscall.Signal(f.Code-128)] != "":
+		return fmt.Sprintf("signal: exit code %d says that %s ended a program", f.Code, name(f.Code-128))
 	}
 	return ""
 }
-
-// outside are the signals by which somebody else ends a program. Others, such as
-// SIGSEGV, are what a program brings on itself.
-var outside = map[int]bool{int(syscall.SIGHUP): true, int(syscall.SIGINT): true, int(syscall.SIGQUIT): true, int(syscall.SIGKILL): true, int(syscall.SIGTERM): true}
-
-// Crash names the signal of a program that ended by its own fault, as SIGSEGV; "":
-// that is not how it ended.
-func Crash(f Facts) string {
-	n := f.Signal
-	if n == 0 && f.Code > 128 {
-		n = f.Code - 128
-	}
-	if !crashes[n] {
-		return ""
-	}
-	return Name(n)
-}
-
-var crashes = map[int]bool{int(syscall.SIGILL): true, int(syscall.SIGABRT): true, int(syscall.SIGBUS): true, int(syscall.SIGFPE): true, int(syscall.SIGSEGV): true, int(syscall.SIGTRAP): true}
 
 // names are the same on every system that Penstock runs on.
 var names = map[syscall.Signal]string{syscall.SIGHUP: "SIGHUP", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGILL: "SIGILL", syscall.SIGTRAP: "SIGTRAP", syscall.SIGABRT: "SIGABRT",
 	syscall.SIGBUS: "SIGBUS", syscall.SIGFPE: "SIGFPE", syscall.SIGKILL: "SIGKILL", syscall.SIGSEGV: "SIGSEGV", syscall.SIGPIPE: "SIGPIPE", syscall.SIGALRM: "SIGALRM", syscall.SIGTERM: "SIGTERM"}
 
-// Name is a signal for people, as "signal 9 (SIGKILL)".
-func Name(n int) string {
-	if name := names[syscall.Signal(n)]; name != "" {
-		return fmt.Sprintf("signal %d (%s)", n, name)
-	}
-	return fmt.Sprintf("signal %d", n)
-}
+// name is a signal for people, as "signal 9 (SIGKILL)".
+func name(n int) string { return fmt.Sprintf("signal %d (%s)", n, names[syscall.Signal(n)]) }

@@ -28,9 +28,10 @@ func TestOf(t *testing.T) {
 		"memory of the machine":           {with(func(f *Facts) { f.Signal, f.MachineKills = 9, 3 }), "out of memory"},
 		"by a shell":                      {with(func(f *Facts) { f.Code, f.MachineKills = 137, 3 }), "out of memory"},
 		"somebody else ran out of memory": {with(func(f *Facts) { f.Code, f.MachineKills = 1, 3 }), ""},
-		"killed":                          {with(func(f *Facts) { f.Code, f.Signal = 137, 9 }), "signal: signal 9 (SIGKILL) ended"},
+		"killed":                          {with(func(f *Facts) { f.Code, f.Signal = 137, 9 }), "signal: the program was ended by signal 9 (SIGKILL)"},
+		"a code beyond all signals":       {with(func(f *Facts) { f.Code = 255 }), ""},
 		"terminated, by a shell":          {with(func(f *Facts) { f.Code = 143 }), "signal: exit code 143 says that signal 15 (SIGTERM)"},
-		"it crashed":                      {with(func(f *Facts) { f.Code, f.Signal = 139, 11 }), ""},
+		"it crashed":                      {with(func(f *Facts) { f.Code, f.Signal = 139, 11 }), "signal: the program was ended by signal 11 (SIGSEGV)"},
 		"our own writes":                  {with(func(f *Facts) { f.Err = fmt.Errorf("write: %w", syscall.ENOSPC) }), "disk full: write"},
 		"no bytes are left":               {with(func(f *Facts) { f.Code, f.Free = 1, 4096 }), "disk full: 4096 bytes"},
 		"no files are left":               {with(func(f *Facts) { f.Code, f.Files = 1, 0 }), "disk full: no further file"},
@@ -41,12 +42,6 @@ func TestOf(t *testing.T) {
 		if got := Of(c.facts); c.want == "" && got != "" || !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
-	}
-	if got := Crash(Facts{Code: 139}); got != "signal 11 (SIGSEGV)" {
-		t.Errorf("crash: %q", got)
-	}
-	if got := Crash(Facts{Code: 137, Signal: 9}) + Crash(Facts{Code: 1}); got != "" {
-		t.Errorf("no crash: %q", got)
 	}
 }
 

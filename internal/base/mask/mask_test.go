@@ -174,6 +174,24 @@ func TestStreamIsBounded(t *testing.T) {
 	}
 }
 
+// The end of a secret whose mask was given out stays covered while another secret
+// may begin in it, however long that is not decided.
+func TestStreamForgetsNoMask(t *testing.T) {
+	var m Masker
+	m.Add("abcdefgh", "fghijklmn")
+	s := m.Stream()
+	got := s.Write("abcdefgh")
+	for _, piece := range []string{"i", "j", "k"} {
+		got += s.Write(piece)
+		if held := s.Held(); strings.Contains(held, "fgh") {
+			t.Errorf("%q is shown after %q", held, piece)
+		}
+	}
+	if got += s.Write(".") + s.Close(); got != "***ijk." {
+		t.Errorf("%q", got)
+	}
+}
+
 func FuzzStream(f *testing.F) {
 	f.Add("secret", "a secret line", uint64(3), uint8(0))
 	f.Add("two\nlines of it", "lines of it", uint64(7), uint8(5))

@@ -62,7 +62,7 @@ func below(r *zip.Reader, folder string) *zip.Reader {
 	}
 	part := &zip.Reader{}
 	for _, f := range r.File {
-		if rest, ok := strings.CutPrefix(f.Name, folder+"/"); ok && rest != "" {
+		if rest, ok := strings.CutPrefix(f.Name, strings.TrimSuffix(folder, "/")+"/"); ok && rest != "" {
 			moved := *f
 			moved.Name = rest
 			part.File = append(part.File, &moved)
