@@ -27,6 +27,7 @@ type Request struct {
 	VMs                map[string][]VM              // of environments, by name
 	Applications       []string                     // files
 	Tasks              []string                     // folders of tasks
+	Pipelines          []Pipeline                   // of pipeline resources
 	Only               pipeline.Selection
 	Event              string // push, pr, schedule or "" for a person
 	Jobs               int
