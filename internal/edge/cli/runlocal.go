@@ -53,10 +53,10 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	o := &localFlags{}
 	cmd.Use = "run [FILE]"
 	cmd.Short = "Runs a pipeline here, without a server; or shows runs of the server."
-	cmd.Example = indent("penstock run\npenstock run pipelines/ci.yml --param env=prod\npenstock run ci.yml --approve production -o json\n") + cmd.Example
+	cmd.Example = indent("penstock run\npenstock run pipelines/ci.yml --param env=prod\npenstock run ci.yml --approve production -o json\npenstock run --watch --job build\npenstock run --break-on failure\npenstock run --sandbox\n") + strings.TrimLeft(cmd.Example, " ")
 	o.register(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.event, "event", "", "what starts the run: `push`, pr or schedule (default: a person)")
+	f.StringVar(&o.event, "event", "", "`what` starts the run: push, pr or schedule (default: a person)")
 	f.StringVar(&o.local, "local", "", "the `file` instead of penstock.local.yml")
 	f.StringArrayVar(&o.secrets, "secret", nil, "`NAME=FILE` of a secret; NAME alone takes the environment variable")
 	f.StringArrayVar(&o.approve, "approve", nil, "`environment`, stage or all: go on without asking")
