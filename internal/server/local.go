@@ -36,6 +36,7 @@ type LocalOptions struct {
 	Groups       map[string]LocalGroup // variable groups by name
 	Machines     map[string][]LocalVM  // of environments, by name
 	Applications []string              // files
+	Pipelines    []LocalPipeline       // of pipeline resources
 	Only         pipeline.Selection
 	Reason       run.Reason
 	Jobs         int         // at a time
@@ -236,6 +237,9 @@ func (l *local) queue(ctx context.Context) (string, error) {
 		l.mu.Unlock()
 	}
 	if err := l.groupsOf(ctx); err != nil {
+		return "", err
+	}
+	if err := l.pipelinesOf(ctx, repo, branch, commit); err != nil {
 		return "", err
 	}
 	p, err := l.runs.CreatePipeline(ctx, l.project.ID, pipelineName(l.o.Root, l.o.File), repo, l.o.File, nil)
