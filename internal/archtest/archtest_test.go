@@ -144,9 +144,11 @@ var domainArrows = map[string][]string{
 	"deployment":    {"pipeline"},
 	"keyvault":      {"audit", "identity"},
 	"variablegroup": {"audit", "identity", "keyvault"},
+	"serviceconnection": {"audit", "identity", "keyvault"},
+	"securefile": {"audit", "identity", "keyvault"},
 	"application":   {"audit", "identity", "environment", "deployment", "pipeline", "variablegroup", "routing", "trafficmanager"},
 	"run": {"agentpool", "application", "artifact", "audit", "deployment", "environment", "identity", "pipeline", "project",
-		"repos", "variablegroup"},
+		"repos", "securefile", "serviceconnection", "variablegroup"},
 	"monitor": {"routing"},
 }
 

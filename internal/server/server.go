@@ -39,6 +39,8 @@ import (
 	"penstock.dev/penstock/internal/domain/pullrequest"
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/domain/variablegroup"
 	"penstock.dev/penstock/internal/edge/dnsserver"
@@ -70,6 +72,8 @@ type Server struct {
 	apps         *application.Service
 	vaults       *keyvault.Service
 	groups       *variablegroup.Service
+	connections  *serviceconnection.Service
+	secureFiles  *securefile.Service
 	runs         *run.Service
 	artifacts    *artifact.Service
 	links        *artifact.Links
@@ -153,6 +157,10 @@ func (s *Server) build(sealer keyvault.Sealer) {
 	s.vaults = &keyvault.Service{Vaults: table[keyvault.Vault](db, "vaults", "vault"),
 		Secrets: table[keyvault.Secret](db, "secrets", "secret"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
 	s.groups = &variablegroup.Service{Groups: table[variablegroup.Group](db, "variable_groups", "variable group"), Tx: db, Audit: s.audit, Vaults: s.vaults}
+	s.connections = &serviceconnection.Service{Connections: table[serviceconnection.Connection](db, "service_connections", "service connection"),
+		Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
+	s.secureFiles = &securefile.Service{Files: table[securefile.File](db, "secure_files", "secure file"),
+		Contents: table[securefile.Content](db, "secure_file_contents", "secure file"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
 	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Blobs: s.blobs, Clock: s.clock}
 	s.links = &artifact.Links{Links: table[artifact.Link](db, "artifact_links", "artifact"), Clock: s.clock}
 	s.attachments = &attachment.Service{Attachments: table[attachment.Attachment](db, "attachments", "attachment"), Blobs: s.blobs, Tx: db, Clock: s.clock}
@@ -170,7 +178,7 @@ func (s *Server) build(sealer keyvault.Sealer) {
 		Plans: table[run.Planned](db, "plans", "plan"), Stages: table[run.Stage](db, "stages", "stage"),
 		Phases: table[run.Phase](db, "phases", "phase"), Jobs: table[run.Job](db, "jobs", "job")},
 		Tx: db, Audit: s.audit, Clock: s.clock, Identity: s.identity, Projects: s.projects, Repos: s.repos, Pools: s.pools, Environments: s.environments,
-		Applications: s.apps, VariableGroups: s.groups, Artifacts: s.artifacts, Logs: db.logs, Hub: s.hub,
+		Applications: s.apps, VariableGroups: s.groups, Connections: s.connections, SecureFiles: s.secureFiles, Artifacts: s.artifacts, Logs: db.logs, Hub: s.hub,
 		Address: run.Address{Organization: s.cfg.Organization, BaseURL: s.URL}, ImpliedTrigger: s.cfg.Orchestrator.ImpliedCITrigger}
 	s.runs.ServerTasks = s.tasks()
 	s.prs = &pullrequest.Service{PullRequests: table[pullrequest.PullRequest](db, "pull_requests", "pull request"),

@@ -21,6 +21,8 @@ import (
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/project"
 	"penstock.dev/penstock/internal/domain/repos"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/variablegroup"
 )
 
@@ -65,6 +67,8 @@ type Service struct {
 	Environments   *environment.Service
 	Applications   *application.Service
 	VariableGroups *variablegroup.Service
+	Connections    *serviceconnection.Service
+	SecureFiles    *securefile.Service
 	Artifacts      *artifact.Service
 	Logs           Logs
 	Hub            *broadcast.Hub
