@@ -101,6 +101,7 @@ type Context struct {
 	Host
 	Changes
 	Folders
+	Resources
 	Job       *run.JobMessage
 	JobResult run.Result // so far
 	// Borrow is where a repository is on this machine, by its URL; nil = nowhere.

@@ -171,7 +171,7 @@ func (c *call) admit(route *Route) error {
 		if name, err = route.Locate(c); err != nil {
 			return err
 		}
-		scoped = true
+		scoped = name != "" // a request that names none is about the server
 	}
 	if !scoped {
 		return identity.Check(c.subject, route.Permission, "")

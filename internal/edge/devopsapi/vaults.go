@@ -287,6 +287,9 @@ func (c *call) getConnection() (any, error) {
 }
 
 func (c *call) readConnection() (serviceconnection.Spec, error) {
+	if err := c.needProject(); err != nil {
+		return serviceconnection.Spec{}, err
+	}
 	var in endpointShape
 	if err := c.read(&in); err != nil {
 		return serviceconnection.Spec{}, err
@@ -333,6 +336,9 @@ func (c *call) updateConnection() (any, error) {
 }
 
 func (c *call) deleteConnection() (any, error) {
+	if err := c.needProject(); err != nil {
+		return nil, err
+	}
 	return nil, c.Connections.Delete(c.ctx(), c.project.ID, c.params["endpoint"])
 }
 
@@ -353,7 +359,16 @@ func (c *call) projectOfConnection() (string, error) {
 			return cmp.Or(r.ID, r.Name), nil
 		}
 	}
-	return "", fault.New(fault.Invalid, "connection-project", "the request does not say which project the service connection belongs to").
+	return "", nil
+}
+
+// needProject refuses a request of the organization's route that names no
+// project.
+func (c *call) needProject() error {
+	if c.project != nil {
+		return nil
+	}
+	return fault.New(fault.Invalid, "connection-project", "the request does not say which project the service connection belongs to").
 		Want("one of serviceEndpointProjectReferences, or ?projectIds=ID")
 }
 
