@@ -20,6 +20,7 @@ import (
 
 	"penstock.dev/penstock/internal/adapter/blobstore"
 	"penstock.dev/penstock/internal/adapter/gitcli"
+	"penstock.dev/penstock/internal/adapter/outbound"
 	"penstock.dev/penstock/internal/adapter/seal"
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
@@ -195,7 +196,7 @@ func (s *Server) tasks() map[string]run.ServerTask {
 			return lines, nil, err
 		}
 	}
-	return map[string]run.ServerTask{"penstockswap": traffic(false), "penstockrollback": traffic(true)}
+	return map[string]run.ServerTask{"penstockswap": traffic(false), "penstockrollback": traffic(true), "invokerestapi": (&invoker{runs: s.runs, client: outbound.New()}).invoke}
 }
 
 // handle connects the outbox with the use cases.

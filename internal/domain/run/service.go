@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
@@ -75,6 +76,7 @@ type Service struct {
 	Address        Address
 	ServerTasks    map[string]ServerTask // by lower-case task name
 	ImpliedTrigger bool                  // no `trigger:` means every branch
+	serving        sync.Map              // jobs whose server task runs in this process
 	OnePool        string                // every job goes to this pool, whatever it asks for; "" = the one it asks for
 }
 
