@@ -190,6 +190,22 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 		groups[name] = server.LocalGroup{Plain: plain, Secret: r.Secret[name]}
 	}
 	data := cmp.Or(p.env("PENSTOCK_DATA"), server.DefaultData(p.env))
+	library := tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS"))
+	if len(r.Tasks) > 0 {
+		own := tasklib.Store{Dir: filepath.Join(r.Folder, "tasks")}
+		for _, folder := range r.Tasks {
+			if _, err := own.Add(folder, tasklib.AddOptions{}); err != nil {
+				return localrun.End{}, err
+			}
+		}
+		library = append(tasklib.Library{own}, library...)
+	}
+	machines := map[string][]server.LocalVM{}
+	for name, list := range r.VMs {
+		for _, vm := range list {
+			machines[name] = append(machines[name], server.LocalVM{Name: vm.Name, Tags: vm.Tags})
+		}
+	}
 	watched := agent.Local{Kept: r.Work != "", Break: r.Break, Record: r.Record, Replay: r.Replay}
 	if r.InPlace {
 		watched.Sources = r.Root
@@ -198,10 +214,10 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 	defer close(finished)
 	go endAtOnce(ctx, finished)
 	res, err := server.RunLocal(ctx, server.LocalOptions{
-		Tasks: tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS")), NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
+		Tasks: library, Machines: machines, Applications: r.Applications, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
 		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Only: r.Only,
-		Reason: reason, Jobs: r.Jobs, Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
+		Reason: reason, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
 			if yes {

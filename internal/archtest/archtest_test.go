@@ -140,6 +140,7 @@ var domainArrows = map[string][]string{
 	"pullrequest":   {"audit", "identity", "repos", "run"},
 	"agentpool":     {"audit", "identity", "pipeline"},
 	"artifact":      {},
+	"attachment":    {"artifact"},
 	"environment":   {"audit", "identity", "pipeline"},
 	"deployment":    {"pipeline"},
 	"keyvault":      {"audit", "identity"},

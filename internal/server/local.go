@@ -1,11 +1,8 @@
 package server
 
 import (
-	"archive/zip"
 	"cmp"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,6 +15,7 @@ import (
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/base/startstop"
 	"penstock.dev/penstock/internal/base/worktree"
+	"penstock.dev/penstock/internal/domain/artifact/tree"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -36,6 +34,8 @@ type LocalOptions struct {
 	Parameters   map[string]any
 	Variables    map[string]string
 	Groups       map[string]LocalGroup // variable groups by name
+	Machines     map[string][]LocalVM  // of environments, by name
+	Applications []string              // files
 	Only         pipeline.Selection
 	Reason       run.Reason
 	Jobs         int           // at a time
@@ -78,11 +78,17 @@ type LocalResult struct {
 // RunLocal runs a pipeline of a working tree with the server's own orchestration
 // and agent, in this process, and ends when the run has.
 func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
+	sweep(ctx, filepath.Join(filepath.Dir(o.Folder), "*", "data-*"))
 	data, err := os.MkdirTemp(o.Folder, "data-")
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "not-writable", "the folder of the run cannot be written").At("%s", o.Folder)
 	}
 	defer func() { _ = os.RemoveAll(data) }()
+	unlock, err := lockData(data)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
 	l := &local{o: o, bares: map[string]string{}, asIs: map[string]string{}}
 	if err := l.open(work, data); err != nil {
@@ -95,6 +101,7 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 		// The agent first: it waits for an answer to its last report.
 		agents.Stop()
 		_ = agents.Wait()
+		l.haltAll(work)
 		group.Stop()
 		_ = l.http.Close()
 		_ = group.Wait()
@@ -160,7 +167,7 @@ func (l *local) objects(url string) string {
 const localProject = "local"
 
 func (l *local) open(ctx context.Context, data string) error {
-	cfg, err := Load(func(string) string { return "" }, map[string]string{"data": data, "vms.local.enabled": "false", "ports": "auto",
+	cfg, err := Load(func(string) string { return "" }, map[string]string{"data": data, "ports": "auto",
 		"http.listen": "127.0.0.1:0", "gateway.http": "127.0.0.1:0", "dns.listen": "127.0.0.1:0"})
 	if err != nil {
 		return err
@@ -171,13 +178,22 @@ func (l *local) open(ctx context.Context, data string) error {
 	l.git.Folder = filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
-	if err := l.listenHTTP(); err != nil {
+	if err := l.listenFor(ctx); err != nil {
 		return err
 	}
 	if err := l.start(ctx); err != nil {
 		return err
 	}
 	l.project, err = l.projects.Create(ctx, localProject, "")
+	return err
+}
+
+// listenFor opens what the run needs: the gateway and DNS only for applications.
+func (l *local) listenFor(ctx context.Context) error {
+	if len(l.o.Applications) == 0 {
+		return l.listenHTTP()
+	}
+	_, err := l.listen(ctx)
 	return err
 }
 
@@ -294,10 +310,13 @@ func (l *local) groupsOf(ctx context.Context) error {
 	return nil
 }
 
-// environmentsOf makes the environments that the pipeline names.
+// environmentsOf makes the environments that the pipeline names, and their VMs.
 func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit string) error {
 	plan, err := l.runs.Plan(ctx, run.QueueRequest{Pipeline: p, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Only: l.o.Only})
 	if err != nil {
+		return err
+	}
+	if err := l.applicationsOf(ctx); err != nil {
 		return err
 	}
 	made := map[string]bool{}
@@ -307,11 +326,15 @@ func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit stri
 			continue
 		}
 		made[name] = true
-		if _, err := l.Server.environments.Create(ctx, l.project.ID, r.Name, ""); err != nil {
+		env, err := l.environment(ctx, r.Name)
+		if err != nil {
+			return err
+		}
+		if err := l.machinesOf(ctx, plan, env); err != nil {
 			return err
 		}
 	}
-	return nil
+	return l.joined(ctx)
 }
 
 // follow reports what happens until the run has ended. When ctx ends, the run
@@ -392,34 +415,10 @@ func (l *local) keep(ctx context.Context, d *run.Detail) error {
 		return err
 	}
 	for _, a := range list {
-		r, err := l.artifacts.Open(ctx, a)
-		if err != nil {
-			return err
-		}
-		err = unpack(r, filepath.Join(l.o.Folder, "artifacts", repositoryName(a.Name)), filepath.Join(l.cfg.Data, "tmp"))
-		if err = errors.Join(err, r.Close()); err != nil {
+		q := tree.Request{Digest: a.Digest, Folder: filepath.Join(l.o.Folder, "artifacts", fileName(a.Name)), Limits: rootfs.DefaultLimits}
+		if _, err := (tree.Transfer{}).Fetch(ctx, q, l.artifacts.Source(a)); err != nil {
 			return err
 		}
 	}
 	return l.keepOutcomes(ctx, d)
-}
-
-// unpack extracts an archive that arrives as a stream.
-func unpack(r io.Reader, folder, tmp string) error {
-	f, err := os.CreateTemp(tmp, "artifact-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	size, err := io.Copy(f, r)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	archive, err := zip.NewReader(f, size)
-	if err == nil {
-		if err = os.MkdirAll(folder, 0o755); err == nil {
-			err = rootfs.Unzip(archive, folder, rootfs.DefaultLimits)
-		}
-	}
-	return errors.Join(err, f.Close())
 }

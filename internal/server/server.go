@@ -99,7 +99,7 @@ func open(ctx context.Context, cfg Config, database opener, version string, log 
 	if s.db, err = database(ctx, cfg.Data); err != nil {
 		return nil, err
 	}
-	if s.blobs, err = blobstore.OpenFolder(filepath.Join(cfg.Data, "blobs"), filepath.Join(cfg.Data, "tmp")); err != nil {
+	if s.blobs, err = blobstore.OpenFolder(filepath.Join(cfg.Data, "blobs")); err != nil {
 		return nil, err
 	}
 	sealer, err := seal.OpenFile(filepath.Join(cfg.Data, "keys", "kek"))
@@ -162,7 +162,8 @@ func (s *Server) build(sealer keyvault.Sealer) {
 		Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
 	s.secureFiles = &securefile.Service{Files: table[securefile.File](db, "secure_files", "secure file"),
 		Contents: table[securefile.Content](db, "secure_file_contents", "secure file"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
-	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Blobs: s.blobs, Clock: s.clock}
+	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Uses: table[artifact.Use](db, "artifact_uses", "use of an artifact"),
+		Tx: db, Blobs: s.blobs, Clock: s.clock}
 	s.links = &artifact.Links{Links: table[artifact.Link](db, "artifact_links", "artifact"), Clock: s.clock}
 	s.attachments = &attachment.Service{Attachments: table[attachment.Attachment](db, "attachments", "attachment"), Blobs: s.blobs, Tx: db, Clock: s.clock}
 	s.tests = &testresult.Service{Runs: table[testresult.TestRun](db, "test_runs", "test run"), Results: table[testresult.Set](db, "test_results", "set of test results"),
@@ -268,6 +269,11 @@ func (s *Server) loops(g *startstop.Group) {
 	}))
 	g.Go("monitor", every(monitor.FineStep, func(context.Context) {
 		s.monitor.Observe(time.Now().UTC(), s.planes.Stats())
+	}))
+	g.Go("loose chunks", every(time.Hour, func(ctx context.Context) {
+		if _, err := s.artifacts.Collect(ctx); err != nil {
+			s.log.Error("chunks that no artifact uses cannot be collected", "error", err)
+		}
 	}))
 	g.Go("http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

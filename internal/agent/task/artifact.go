@@ -1,11 +1,9 @@
 package task
 
 import (
-	"archive/zip"
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"penstock.dev/penstock/internal/agent/pack"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/domain/artifact/tree"
 )
 
 func init() {
@@ -114,28 +113,33 @@ func PublishPaths(ctx context.Context, c *Context, name string, paths []string) 
 			keep = func(rel string, dir bool) bool { return !ignored(rules, rel, dir) }
 		}
 	}
-	file, err := os.CreateTemp(c.Temp, "artifact-*.zip")
+	p, err := c.transfer().Publish(ctx, source, keep, c.Records.Sink(c.Job.RunID, name, c.attempt()))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		_ = file.Close()
-		_ = os.Remove(file.Name())
-	}()
-	files, err := rootfs.ZipSome(file, source, keep)
-	if err != nil {
-		return fmt.Errorf("pack %s: %w", source, err)
-	}
-	size, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	digest, err := c.Records.Publish(ctx, c.Job.RunID, name, files, file, size)
-	if err != nil {
-		return err
-	}
-	c.Printf("Published artifact %s: %d files, %d bytes, %s", name, files, size, digest)
+	c.Printf("Published artifact %s: %d files, %d bytes, %s", name, p.Files, p.Bytes, p.Digest)
 	return nil
+}
+
+// attempt names this attempt of the step: it may publish again what it has
+// published already.
+func (c *Context) attempt() string {
+	return fmt.Sprintf("%s/%d/%s", c.Job.JobID, c.Job.Attempt, c.Step)
+}
+
+// transfer waits between attempts as the job does.
+func (c *Context) transfer() tree.Transfer {
+	if c.After == nil {
+		return tree.Transfer{}
+	}
+	return tree.Transfer{Pause: func(ctx context.Context, attempt int) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.After(tree.Patience(attempt)):
+			return nil
+		}
+	}}
 }
 
 // gather puts several files and folders into one; what comes later wins.
@@ -179,53 +183,22 @@ func gather(temp string, paths []string) (string, error) {
 // target is where a downloaded artifact goes.
 type target struct {
 	run, name string
+	digest    string // of the artifact
 	dir       string
 	patterns  string // of files below dir; "" = all
 }
 
-// fetch downloads one artifact. Patterns choose before anything is written.
+// fetch downloads one artifact. Patterns choose before anything is transferred.
 func fetch(ctx context.Context, c *Context, t target) (int, error) {
-	body, err := c.Records.Open(ctx, t.run, t.name)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = body.Close() }()
-	file, err := os.CreateTemp(c.Temp, "artifact-*.zip")
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		_ = file.Close()
-		_ = os.Remove(file.Name())
-	}()
-	size, err := io.Copy(file, body)
-	if err != nil {
-		return 0, err
-	}
-	archive, err := zip.NewReader(file, size)
-	if err != nil {
-		return 0, fmt.Errorf("artifact %s: %w", t.name, err)
-	}
+	q := tree.Request{Digest: t.digest, Folder: t.dir, Limits: rootfs.DefaultLimits}
 	if t.patterns != "" {
-		if archive.File, err = chosen(archive.File, t.patterns); err != nil {
+		rules, err := parsePatterns(t.patterns)
+		if err != nil {
 			return 0, err
 		}
+		q.Keep = rules.match
 	}
-	return len(archive.File), rootfs.Unzip(archive, t.dir, rootfs.DefaultLimits)
-}
-
-func chosen(files []*zip.File, patterns string) ([]*zip.File, error) {
-	rules, err := parsePatterns(patterns)
-	if err != nil {
-		return nil, err
-	}
-	var keep []*zip.File
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name, "/") && rules.match(f.Name) {
-			keep = append(keep, f)
-		}
-	}
-	return keep, nil
+	return c.transfer().Fetch(ctx, q, c.Records.Source(t.run, t.name))
 }
 
 func writeTar(name, source string) error {

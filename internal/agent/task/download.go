@@ -131,7 +131,7 @@ func (d *download) all(ctx context.Context) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		n, err := fetch(ctx, d.c, target{d.run, a.Name, dir, patterns})
+		n, err := fetch(ctx, d.c, target{d.run, a.Name, a.Digest, dir, patterns})
 		if err != nil {
 			return err
 		}

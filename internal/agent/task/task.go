@@ -103,6 +103,7 @@ type Context struct {
 	Folders
 	Resources
 	Job       *run.JobMessage
+	Step      string     // which one of the job
 	JobResult run.Result // so far
 	// Borrow is where a repository is on this machine, by its URL; nil = nowhere.
 	Borrow   func(url string) string

@@ -1,8 +1,6 @@
 package task_test
 
 import (
-	"archive/zip"
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -133,21 +131,6 @@ func TestDeleteFiles(t *testing.T) {
 	}
 }
 
-func names(t *testing.T, data []byte) string {
-	t.Helper()
-	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []string
-	for _, f := range r.File {
-		if !strings.HasSuffix(f.Name, "/") {
-			list = append(list, f.Name)
-		}
-	}
-	return strings.Join(list, " ")
-}
-
 func TestPublish(t *testing.T) {
 	d := tasktest.New(t)
 	d.Vars["system.jobidentifier"] = "build.web app.__default"
@@ -165,11 +148,11 @@ func TestPublish(t *testing.T) {
 		if err := d.Run(c.task, in); err != nil {
 			t.Fatalf("%v: %v", c, err)
 		}
-		if got := names(t, d.Artifacts[c.artifact]); got != c.want {
+		if got := d.Artifact(c.artifact); got != c.want {
 			t.Errorf("%v: %s", c, got)
 		}
 	}
-	if err := d.Run("PublishBuildArtifacts@1", map[string]string{"PathtoPublish": "out", "ArtifactName": "t", "StoreAsTar": "true"}); err != nil || names(t, d.Artifacts["t"]) != "t.tar" {
+	if err := d.Run("PublishBuildArtifacts@1", map[string]string{"PathtoPublish": "out", "ArtifactName": "t", "StoreAsTar": "true"}); err != nil || d.Artifact("t") != "t.tar" {
 		t.Errorf("%v", err)
 	}
 	for _, bad := range []map[string]string{{"targetPath": "none", "artifact": "x"}, {"targetPath": "out", "artifact": "a/b"}, {"targetPath": "out", "publishLocation": "filepath"}} {
@@ -257,7 +240,7 @@ func TestPublishCoverage(t *testing.T) {
 	if err := d.Run("PublishCodeCoverageResults@2", map[string]string{"summaryFileLocation": "**/cobertura.xml"}); err != nil || !strings.Contains(d.Log(), "Lines 50.0 % (4 of 8)") {
 		t.Errorf("%v %s", err, d.Log())
 	}
-	if err := d.Run("PublishCodeCoverageResults@1", map[string]string{"codeCoverageTool": "Cobertura", "summaryFileLocation": "**/cobertura.xml", "reportDirectory": "html"}); err != nil || len(d.Issues) != 1 || d.Artifacts["Code Coverage Report_7"] == nil {
+	if err := d.Run("PublishCodeCoverageResults@1", map[string]string{"codeCoverageTool": "Cobertura", "summaryFileLocation": "**/cobertura.xml", "reportDirectory": "html"}); err != nil || len(d.Issues) != 1 || d.Artifact("Code Coverage Report_7") != "index.html" {
 		t.Errorf("%v %v", err, d.Issues)
 	}
 	if err := d.Run("PublishCodeCoverageResults@2", map[string]string{"summaryFileLocation": "none", "failIfCoverageEmpty": "true"}); err == nil {

@@ -47,7 +47,7 @@ func (c *Client) JSON(ctx context.Context, method, path string, in, out any) err
 		}
 	}
 	res, err := c.retry(ctx, func() (*http.Response, error) {
-		return c.do(ctx, method, path, "application/json", bytes.NewReader(body), int64(len(body)))
+		return whole(c.do(ctx, method, path, "application/json", bytes.NewReader(body), int64(len(body))))
 	})
 	if err != nil {
 		return err
@@ -56,7 +56,24 @@ func (c *Client) JSON(ctx context.Context, method, path string, in, out any) err
 	if out == nil {
 		return nil
 	}
-	return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(out)
+	return json.NewDecoder(res.Body).Decode(out)
+}
+
+// maxAnswer is how much of an answer in JSON is read, in bytes.
+const maxAnswer = 64 << 20
+
+// whole reads an answer to its end: one that breaks off is none.
+func whole(res *http.Response, err error) (*http.Response, error) {
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	_ = res.Body.Close()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, unreachable, "the answer of the server broke off")
+	}
+	res.Body = io.NopCloser(bytes.NewReader(data))
+	return res, nil
 }
 
 // Upload sends a stream that can be read again from its start.
@@ -65,7 +82,7 @@ func (c *Client) Upload(ctx context.Context, path, contentType string, r io.Read
 		if _, err := r.Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}
-		return c.do(ctx, http.MethodPut, path, contentType, io.NopCloser(r), size)
+		return whole(c.do(ctx, http.MethodPut, path, contentType, io.NopCloser(r), size))
 	})
 	if err != nil {
 		return err
@@ -170,6 +187,19 @@ func (c *Client) Once(ctx context.Context, method, path string, in, out any) err
 		return nil
 	}
 	return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(out)
+}
+
+// Stream sends a stream of size bytes, without trying again, and returns the body
+// of the answer.
+func (c *Client) Stream(ctx context.Context, method, path, contentType string, r io.Reader, size int64) (io.ReadCloser, error) {
+	res, err := c.do(ctx, method, path, contentType, io.NopCloser(r), size)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode >= 300 {
+		return nil, problem(res)
+	}
+	return res.Body, nil
 }
 
 // Post sends bytes without trying again.

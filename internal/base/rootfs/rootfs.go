@@ -98,11 +98,40 @@ func extractLink(root *os.Root, f *zip.File, name string) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	to := filepath.FromSlash(string(target))
-	if filepath.IsAbs(to) || !filepath.IsLocal(filepath.Join(filepath.Dir(name), to)) {
+	if !LinkInside(filepath.ToSlash(name), filepath.ToSlash(string(target))) || filepath.IsAbs(to) {
 		return fault.New(fault.Invalid, "archive-entry-outside", "the archive has a link that leads outside its root").Got("%s → %s", name, target)
+	}
+	// Where a folder above is a link itself, this one would lead elsewhere.
+	for dir := filepath.Dir(name); dir != "."; dir = filepath.Dir(dir) {
+		if info, err := root.Lstat(dir); err != nil || info.Mode()&fs.ModeSymlink != 0 {
+			return fault.New(fault.Invalid, "archive-entry-outside", "the archive has a link below a link").Got("%s → %s", name, target)
+		}
 	}
 	_ = root.Remove(name)
 	return root.Symlink(to, name)
+}
+
+// LinkInside says whether a link at a path below a root stays below it, whatever
+// other links are there. Going up is allowed at the start of the target only:
+// after the name of a folder that is a link itself, going up leads elsewhere than
+// the text says. Both are slash separated.
+func LinkInside(link, target string) bool {
+	if target == "" || path.IsAbs(target) || strings.ContainsAny(target, "\\\x00") {
+		return false
+	}
+	depth, named := strings.Count(link, "/"), false
+	for part := range strings.SplitSeq(target, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			if depth--; named || depth < 0 {
+				return false
+			}
+		default:
+			named = true
+		}
+	}
+	return true
 }
 
 // Zip writes a file or the content of a folder as an archive with reproducible

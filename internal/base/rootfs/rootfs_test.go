@@ -3,8 +3,10 @@ package rootfs
 import (
 	"archive/zip"
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -85,4 +87,113 @@ func TestZipRoundTrip(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(dst, "empty")); err != nil || !info.IsDir() {
 		t.Errorf("empty folder is gone: %v", err)
 	}
+}
+
+func TestLinkInside(t *testing.T) {
+	for _, c := range []struct {
+		link, target string
+		want         bool
+	}{
+		{"l", "a", true}, {"l", "./a/b/", true}, {"d/l", "../a", true}, {"d/e/l", "../../a", true}, {"l", "..a", true},
+		{"l", "", false}, {"l", "..", false}, {"d/l", "../..", false}, {"l", "/a", false}, {"l", "a/..", false}, {"d/l", "e/../../a", false}, {"l", `a\b`, false}, {"l", "a\x00", false},
+	} {
+		if got := LinkInside(c.link, c.target); got != c.want {
+			t.Errorf("%s → %q: %v, want %v", c.link, c.target, got, c.want)
+		}
+	}
+}
+
+// links makes an archive of links, name and target in turn.
+func links(t testing.TB, pairs ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i := 0; i < len(pairs); i += 2 {
+		h := &zip.FileHeader{Name: pairs[i]}
+		h.SetMode(fs.ModeSymlink | 0o777)
+		f, err := w.CreateHeader(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(pairs[i+1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// Each link alone seems to stay inside; together they do not.
+func TestUnzipLinksThroughLinks(t *testing.T) {
+	data := links(t, "d", ".", "l", "d/..")
+	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Unzip(r, t.TempDir(), DefaultLimits); fault.CodeOf(err) != "archive-entry-outside" {
+		t.Errorf("%v", err)
+	}
+}
+
+// confined fails if extracting wrote outside, or made a link that leads there.
+func confined(t *testing.T, data []byte) {
+	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return
+	}
+	around := t.TempDir()
+	dir := filepath.Join(around, "in")
+	_ = Unzip(r, dir, Limits{Files: 100, Bytes: 1 << 20})
+	entries, err := os.ReadDir(around)
+	if err != nil || len(entries) > 1 {
+		t.Fatalf("written outside: %v %v", entries, err)
+	}
+	inside, err := filepath.EvalSymlinks(around)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside = filepath.Join(inside, "in")
+	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink == 0 {
+			return err
+		}
+		to, err := filepath.EvalSymlinks(p)
+		if err != nil {
+			return nil // leads nowhere, or in circles
+		}
+		if rel, err := filepath.Rel(inside, to); err != nil || !filepath.IsLocal(rel) {
+			t.Fatalf("%s leads to %s", p, to)
+		}
+		return nil
+	})
+}
+
+// Whatever an archive holds, nothing is written outside, and no link leads there.
+func FuzzUnzip(f *testing.F) {
+	var b bytes.Buffer
+	src := f.TempDir()
+	if err := os.WriteFile(filepath.Join(src, "a"), []byte("text"), 0o755); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := Zip(&b, src); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add(links(f, "../l", "/etc"))
+	f.Fuzz(confined)
+}
+
+// The same for archives that are well made and mean no good.
+func FuzzUnzipLinks(f *testing.F) {
+	f.Add("d", ".", "l", "a", "d/m", "../l")
+	f.Add("d", ".", "l", "d/..", "d/x", "y")
+	f.Add("a/b", "..", "a/b/c", "..", "x", "a/b/../..")
+	f.Fuzz(func(t *testing.T, a, to, b, bto, c, cto string) {
+		folder := strings.HasSuffix(a, "/") || strings.HasSuffix(b, "/") || strings.HasSuffix(c, "/")
+		if !folder && max(len(a), len(to), len(b), len(bto), len(c), len(cto)) < 1000 {
+			confined(t, links(t, a, to, b, bto, c, cto))
+		}
+	})
 }

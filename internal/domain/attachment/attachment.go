@@ -5,12 +5,17 @@ package attachment
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"penstock.dev/penstock/internal/domain/artifact"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/id"
@@ -41,6 +46,7 @@ type Attachment struct {
 	Step    int       `json:"step"` // its order in the job, from 1
 	Type    string    `json:"type"`
 	Name    string    `json:"name"`
+	Blob    string    `json:"blob"`   // where its content lies
 	Digest  string    `json:"digest"` // sha256:…
 	Size    int64     `json:"size"`   // bytes
 	Created time.Time `json:"created"`
@@ -55,12 +61,11 @@ func (a *Attachment) Record() string { return Record(a.JobID, a.Step) }
 // Record is the id of a step's record in the timeline.
 func Record(jobID string, step int) string { return id.From("step", jobID, fmt.Sprint(step)) }
 
-// Blobs keeps bytes under keys.
+// Blobs keeps bytes under keys; see artifact.Blobs.
 type Blobs interface {
-	// Put stores the stream; name learns its SHA-256 (hex) and length and says
-	// the key.
-	Put(ctx context.Context, r io.Reader, name func(sha256 string, size int64) string) error
-	Open(ctx context.Context, key string) (io.ReadCloser, int64, error)
+	Put(ctx context.Context, key string, write func(w io.Writer) error) error
+	Open(ctx context.Context, key string) (artifact.Blob, error)
+	Delete(ctx context.Context, key string) error
 }
 
 // Service holds the use cases of attachments.
@@ -70,8 +75,6 @@ type Service struct {
 	Tx          store.Runner
 	Clock       store.Clock
 }
-
-func blobKey(digest string) string { return "attachments/" + digest }
 
 // CheckName refuses types and names that could not be files of a folder.
 func CheckName(name string) error {
@@ -104,9 +107,12 @@ func (s *Service) Put(ctx context.Context, a *Attachment, r io.Reader) error {
 	if a.Is(File) {
 		a.Type = File
 	}
-	err := s.Blobs.Put(ctx, limited, func(sum string, size int64) string {
-		a.Digest, a.Size = "sha256:"+sum, size
-		return blobKey(a.Digest)
+	a.Blob = "attachments/" + id.New()
+	err := s.Blobs.Put(ctx, a.Blob, func(w io.Writer) (err error) {
+		sum := sha256.New()
+		a.Size, err = io.Copy(io.MultiWriter(w, sum), limited)
+		a.Digest = "sha256:" + hex.EncodeToString(sum.Sum(nil))
+		return err
 	})
 	if limited.over {
 		return tooLarge(a)
@@ -150,7 +156,8 @@ func (s *Service) room(ctx context.Context, a *Attachment) error {
 
 func (s *Service) save(ctx context.Context, a *Attachment) error {
 	a.Key, a.Created = a.key(), s.Clock.Now()
-	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+	replaced := ""
+	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
 		old, err := store.First(ctx, s.Attachments, store.Where("key", a.Key))
 		if err != nil {
 			return err
@@ -159,10 +166,14 @@ func (s *Service) save(ctx context.Context, a *Attachment) error {
 			a.ID = id.New()
 			return s.Attachments.Insert(ctx, a)
 		}
-		a.ID = old.ID
+		replaced, a.ID = old.Blob, old.ID
 		a.SetRev(old.Rev())
 		return s.Attachments.Save(ctx, a)
 	})
+	if err == nil && replaced != "" {
+		_ = s.Blobs.Delete(ctx, replaced) // nothing names it any more
+	}
+	return err
 }
 
 // Of lists the attachments of a run, the oldest first.
@@ -199,11 +210,37 @@ func (s *Service) Get(ctx context.Context, runID, id string) (*Attachment, error
 	return a, err
 }
 
-// Open returns the content.
+// Open returns the content, checked against its digest as it is read.
 func (s *Service) Open(ctx context.Context, a *Attachment) (io.ReadCloser, error) {
-	r, _, err := s.Blobs.Open(ctx, blobKey(a.Digest))
-	return r, err
+	b, err := s.Blobs.Open(ctx, a.Blob)
+	if err != nil {
+		return nil, err
+	}
+	return &content{Reader: io.NewSectionReader(b, 0, a.Size), blob: b, sum: sha256.New(), want: a.Digest}, nil
 }
+
+// content is what is stored, while it is read.
+type content struct {
+	io.Reader
+	blob io.Closer
+	sum  hash.Hash
+	want string
+}
+
+// Read ends in an error, instead of the last bytes, where what is stored was
+// altered.
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	_, _ = c.sum.Write(p[:n])
+	if err == io.EOF && "sha256:"+hex.EncodeToString(c.sum.Sum(nil)) != c.want {
+		return n, fault.New(fault.Unavailable, "attachment-corrupt", "the stored attachment does not match its digest").Want("%s", c.want).
+			Try("restore it from a backup, or run the pipeline again")
+	}
+	return n, err
+}
+
+// Close ends the reading.
+func (c *content) Close() error { return c.blob.Close() }
 
 // Text reads a summary.
 func (s *Service) Text(ctx context.Context, a *Attachment) (string, error) {

@@ -1,10 +1,6 @@
 package attachment
 
 import (
-	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -12,27 +8,12 @@ import (
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/memstore"
+	"penstock.dev/penstock/internal/domain/artifact/artifacttest"
 )
-
-type blobs map[string][]byte
-
-func (b blobs) Put(_ context.Context, r io.Reader, name func(string, int64) string) error {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "blob-store", "as the store wraps it")
-	}
-	sum := sha256.Sum256(data)
-	b[name(hex.EncodeToString(sum[:]), int64(len(data)))] = data
-	return nil
-}
-
-func (b blobs) Open(_ context.Context, key string) (io.ReadCloser, int64, error) {
-	return io.NopCloser(bytes.NewReader(b[key])), int64(len(b[key])), nil
-}
 
 func newService() *Service {
 	tx := &memstore.Runner{}
-	return &Service{Attachments: memstore.NewTable[Attachment](tx, "Attachment"), Blobs: blobs{}, Tx: tx}
+	return &Service{Attachments: memstore.NewTable[Attachment](tx, "Attachment"), Blobs: &artifacttest.Blobs{}, Tx: tx}
 }
 
 func TestPutReplacesOfTheSameStep(t *testing.T) {
@@ -111,3 +92,24 @@ func TestBounds(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// What a store holds is checked when it is read, and goes when it is replaced.
+func TestContentIsChecked(t *testing.T) {
+	s, ctx := newService(), t.Context()
+	blobs := s.Blobs.(*artifacttest.Blobs)
+	a := &Attachment{RunID: "1", JobID: "j", Step: 1, Type: Summary, Name: "a.md"}
+	if err := s.Put(ctx, a, strings.NewReader("text")); err != nil {
+		t.Fatal(err)
+	}
+	blobs.Alter(a.Blob, func(data []byte) []byte { return append([]byte("T"), data[1:]...) })
+	if _, err := s.Text(ctx, a); fault.CodeOf(err) != "attachment-corrupt" {
+		t.Errorf("altered content: %v", err)
+	}
+	old := a.Blob
+	if err := s.Put(ctx, a, strings.NewReader("again")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := blobs.Open(ctx, old); !fault.Is(err, fault.NotFound) {
+		t.Errorf("what was replaced is still there: %v", err)
+	}
+}

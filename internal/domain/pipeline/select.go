@@ -15,13 +15,14 @@ type Selection struct {
 	Jobs   []string // only these, as `job` or `stage.job`
 	Steps  []string // only these and the checkouts, by name or display name
 	Skip   []string // stages to leave out
+	Spare  []string // jobs to leave out, as `stage.job`
 }
 
 // Select removes what the selection leaves out. A name that the plan does not
 // have is an Invalid error no-such-part, a stage that may not be left out
 // stage-not-skippable.
 func (p *Plan) Select(sel Selection) error {
-	if len(sel.Stages)+len(sel.Jobs)+len(sel.Steps)+len(sel.Skip) == 0 {
+	if len(sel.Stages)+len(sel.Jobs)+len(sel.Steps)+len(sel.Skip)+len(sel.Spare) == 0 {
 		return nil
 	}
 	for _, name := range sel.Skip {
@@ -49,11 +50,14 @@ func (p *Plan) Select(sel Selection) error {
 		}
 		s.Jobs = keep(s.Jobs, func(j *Job) bool {
 			names = append(names, j.Name)
+			if len(sel.Spare) > 0 && wants(sel.Spare, s.Name+"."+j.Name) {
+				return false
+			}
 			return wants(sel.Jobs, j.Name, s.Name+"."+j.Name) && j.only(sel.Steps, wants, &names)
 		}, func(j *Job) (string, *[]string) { return j.Name, &j.DependsOn })
 		return len(s.Jobs) > 0
 	}, func(s *Stage) (string, *[]string) { return s.Name, &s.DependsOn })
-	for _, list := range [][]string{sel.Skip, sel.Stages, sel.Jobs, sel.Steps} {
+	for _, list := range [][]string{sel.Skip, sel.Spare, sel.Stages, sel.Jobs, sel.Steps} {
 		for _, name := range list {
 			if !hits[name] {
 				return noSuchPart(name, names)

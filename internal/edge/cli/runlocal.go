@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -73,7 +72,7 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	f.BoolVar(&o.remote, "remote", false, "send the working tree to the server and run it on its agents")
 	f.StringVar(&o.pipeline, "pipeline", "", "with --remote: the `name` of the pipeline there (default: the one of this file)")
 	f.StringVar(&o.breakOn, "break-on", "", "open a shell at a `failure`, or before the step of this name")
-	f.IntVarP(&o.jobs, "jobs", "j", 4, "jobs at a time")
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "jobs at a time (default 4)")
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
@@ -99,7 +98,7 @@ func (c *cli) usualFile() string {
 	for {
 		for _, name := range []string{"azure-pipelines.yml", "azure-pipelines.yaml", ".azure-pipelines.yml", ".azure-pipelines/azure-pipelines.yml", ".azuredevops/azure-pipelines.yml"} {
 			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
-				return relative(c.path("."), filepath.Join(dir, name))
+				return localrun.Relative(c.path("."), filepath.Join(dir, name))
 			}
 		}
 		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {
@@ -163,7 +162,7 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 	}
 	if o.again != nil {
 		w.Variables = o.again.Record.Variables
-		w.Parameters, err = texts(o.again.Record.Parameters)
+		w.Parameters, err = localrun.Texts(o.again.Record.Parameters)
 		if err != nil {
 			return err
 		}
@@ -283,6 +282,12 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 			sources[name] = language.SecretSource{File: c.path(file)}
 		}
 	}
+	if err := job.Resources(plan, local); err != nil {
+		return nil, nil, err
+	}
+	if err := plan.Select(pipeline.Selection{Spare: job.Only.Spare}); err != nil {
+		return nil, nil, err
+	}
 	return job, plan, job.Groups(ctx, plan, local, sources, c.Env)
 }
 
@@ -337,7 +342,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		case changed < 0:
 			tree = "folder as it is, nothing committed"
 		}
-		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), tree, relative(c.path("."), folder))
+		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), tree, localrun.Relative(c.path("."), folder))
 	}
 	job.Ask = func(ctx context.Context, stage, jobName, instructions string) (bool, error) {
 		if screen != nil {
@@ -365,7 +370,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	if !o.keep && !failed {
 		_ = os.RemoveAll(filepath.Join(folder, "work"))
 	}
-	c.say("%s %s in %.1f s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), relative(c.path("."), filepath.Join(folder, "logs")))
+	c.say("%s %s in %.1f s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), localrun.Relative(c.path("."), filepath.Join(folder, "logs")))
 	if failed {
 		return exitCode(1)
 	}
@@ -421,23 +426,6 @@ func (c *cli) observe(o *localFlags, job *localrun.Request, screen *runview.Scre
 	return nil
 }
 
-// texts are parameters as a command line would give them.
-func texts(values map[string]any) (map[string]string, error) {
-	all := map[string]string{}
-	for name, v := range values {
-		if s, ok := v.(string); ok {
-			all[name] = s
-			continue
-		}
-		data, err := json.Marshal(v)
-		if err != nil {
-			return nil, err
-		}
-		all[name] = string(data)
-	}
-	return all, nil
-}
-
 // screen is the live view, where there is a terminal for it.
 func (c *cli) screen() *runview.Screen {
 	f, ok := c.Stdout.(*os.File)
@@ -454,18 +442,6 @@ func (c *cli) screen() *runview.Screen {
 }
 
 func (c *cli) resultMark(r run.Result) string { return c.markOf("completed", string(r)) }
-
-// relative shows a path from where the person stands, if that is shorter.
-func relative(from, path string) string {
-	from, err := filepath.Abs(from)
-	if err != nil {
-		return path
-	}
-	if rel, err := filepath.Rel(from, path); err == nil && len(rel) < len(path) {
-		return rel
-	}
-	return path
-}
 
 // answerLocally answers an approval: by flags, by the local file, by the person.
 func (c *cli) answerLocally(_ context.Context, o *localFlags, local *language.LocalFile, plan *pipeline.Plan, stage, job, instructions string) (bool, error) {

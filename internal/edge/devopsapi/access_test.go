@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/artifact/artifacttest"
 	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
@@ -91,19 +91,6 @@ func (plainSealer) Seal(p []byte, _ string) ([]byte, error) {
 }
 func (plainSealer) Open(s []byte, _ string) ([]byte, error) { return s[len("sealed:"):], nil }
 
-type memBlobs map[string][]byte
-
-func (b memBlobs) Put(_ context.Context, r io.Reader, name func(string, int64) string) error {
-	data, err := io.ReadAll(r)
-	if err == nil {
-		b[name(digest(data), int64(len(data)))] = data
-	}
-	return err
-}
-func (b memBlobs) Open(_ context.Context, key string) (io.ReadCloser, int64, error) {
-	return io.NopCloser(strings.NewReader(string(b[key]))), int64(len(b[key])), nil
-}
-
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	tx, hub := &memstore.Runner{}, &broadcast.Hub{}
@@ -118,9 +105,9 @@ func newWorld(t testing.TB) *world {
 		Pools:        &agentpool.Service{Pools: memstore.NewTable[agentpool.Pool](tx, "agentpool.Pool"), Agents: memstore.NewTable[agentpool.Agent](tx, "agentpool.Agent"), Requests: memstore.NewTable[agentpool.Request](tx, "agentpool.Request"), Tx: tx, Audit: a, Identity: id},
 		Environments: &environment.Service{Environments: memstore.NewTable[environment.Environment](tx, "environment.Environment"), VMs: memstore.NewTable[environment.VM](tx, "environment.VM"), Checks: memstore.NewTable[environment.Check](tx, "environment.Check"), Approvals: memstore.NewTable[environment.Approval](tx, "environment.Approval"), Locks: memstore.NewTable[environment.Lock](tx, "environment.Lock"), Deployments: memstore.NewTable[environment.Deployment](tx, "environment.Deployment"), Tx: tx, Audit: a, Identity: id},
 		Vaults:       &keyvault.Service{Vaults: memstore.NewTable[keyvault.Vault](tx, "keyvault.Vault"), Secrets: memstore.NewTable[keyvault.Secret](tx, "keyvault.Secret"), Tx: tx, Audit: a, Sealer: plainSealer{}},
-		Artifacts:    &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](tx, "artifact.Artifact"), Blobs: memBlobs{}},
+		Artifacts:    artifacttest.NewService(),
 		Links:        &artifact.Links{Links: memstore.NewTable[artifact.Link](tx, "artifact.Link")},
-		Attachments:  &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: memBlobs{}, Tx: tx},
+		Attachments:  &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: &artifacttest.Blobs{}, Tx: tx},
 		Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Results: memstore.NewTable[testresult.Set](tx, "testresult.Set"),
 			Reports: memstore.NewTable[testresult.Coverage](tx, "testresult.Coverage"), Files: memstore.NewTable[testresult.CoverageFiles](tx, "testresult.CoverageFiles"), Tx: tx},
 	}

@@ -97,7 +97,7 @@ func newAPI(s Services, routes []Route) *api {
 func Routes() []Route {
 	var all []Route
 	for _, area := range [][]Route{discoveryRoutes, projectRoutes, gitRoutes, pullRequestRoutes, policyRoutes, pipelineRoutes,
-		buildRoutes, timelineRoutes, approvalRoutes, environmentRoutes, poolRoutes, runRoutes, runLogRoutes, testRoutes, applicationRoutes,
+		buildRoutes, timelineRoutes, approvalRoutes, environmentRoutes, poolRoutes, runRoutes, artifactRoutes, runLogRoutes, testRoutes, applicationRoutes,
 		vaultRoutes, organizationRoutes} {
 		all = append(all, area...)
 	}

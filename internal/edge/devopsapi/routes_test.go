@@ -64,48 +64,6 @@ func TestWhatBelongsToAnotherProjectIsNotFound(t *testing.T) {
 	}
 }
 
-func TestJobsWriteToTheirOwnRunOnly(t *testing.T) {
-	w := newWorld(t)
-	h := New(w.Services)
-	w.withRun(w.shop.ID, "1")
-	w.withRun(w.shop.ID, "2")
-	put := func(run, content string) int {
-		r := httptest.NewRequest("PUT", "/default/shop/_apis/penstock/runs/"+run+"/artifacts/package?files=2", strings.NewReader(content))
-		r.Header.Set("Content-Type", "application/zip")
-		r.Header.Set("Authorization", "Bearer "+w.tokens["job"])
-		rec := httptest.NewRecorder()
-		h.ServeHTTP(rec, r)
-		return rec.Code
-	}
-	for _, k := range []struct {
-		run, content string
-		want         int
-	}{{"1", "PK1", 200}, {"1", "PK1", 200}, {"1", "other", 409}, {"2", "PK1", 403}} {
-		if got := put(k.run, k.content); got != k.want {
-			t.Errorf("publish %q to run %s: %d, want %d", k.content, k.run, got, k.want)
-		}
-	}
-	const tests = `{"title":"unit","runId":"2","jobId":"somebody","results":[{"name":"A","outcome":"Passed"}]}`
-	if got := w.call(h, "job", "POST", "/default/shop/_apis/penstock/runs/2/tests", tests, nil); got != 403 {
-		t.Errorf("tests of another run: %d, want 403", got)
-	}
-	if got := w.call(h, "job", "POST", "/default/shop/_apis/penstock/runs/1/tests", tests, nil); got != 201 {
-		t.Errorf("tests of its own run: %d, want 201", got)
-	}
-	published, err := w.Tests.Of(context.Background(), "1")
-	w.must(err)
-	if len(published) != 1 || published[0].JobID != "job-1" {
-		t.Errorf("published %+v", published)
-	}
-	rec := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", "/default/shop/_apis/penstock/runs/1/artifacts/package/content", nil)
-	r.Header.Set("Authorization", "Bearer "+w.tokens["reader"])
-	h.ServeHTTP(rec, r)
-	if rec.Code != 200 || rec.Body.String() != "PK1" || rec.Header().Get("Content-Disposition") == "" {
-		t.Errorf("download: %d %q %v", rec.Code, rec.Body, rec.Header())
-	}
-}
-
 func TestJobsSwapFromTheirProductionJobOnly(t *testing.T) {
 	w := newWorld(t)
 	h := New(w.Services)

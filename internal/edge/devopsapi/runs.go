@@ -2,19 +2,13 @@ package devopsapi
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/agentpool"
-	"penstock.dev/penstock/internal/domain/artifact"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -28,9 +22,6 @@ var runRoutes = []Route{
 	{"penstock", "runs", "", "POST", ourRun + "/rerun", identity.RunQueue, (*call).rerun, nil, smallJSON},
 	{"penstock", "runs", "", "GET", ourRun + "/why", identity.ProjectView, (*call).why, nil, smallJSON},
 	{"penstock", "runs", "", "GET", ourRun + "/plan", identity.ProjectView, (*call).getPlan, nil, smallJSON},
-	{"penstock", "artifacts", "", "GET", ourRun + "/artifacts", identity.ProjectView, (*call).listArtifacts, nil, smallJSON},
-	{"penstock", "artifacts", "", "PUT", ourRun + "/artifacts/{artifact}", identity.ArtifactWrite, (*call).publishArtifact, nil, stream},
-	{"penstock", "artifacts", "", "GET", ourRun + "/artifacts/{artifact}/content", identity.ProjectView, (*call).downloadArtifact, nil, smallJSON},
 	{"penstock", "tests", "", "GET", ourRun + "/tests", identity.ProjectView, (*call).listTests, nil, smallJSON},
 	{"penstock", "tests", "", "POST", ourRun + "/tests", identity.ArtifactWrite, (*call).publishTests, nil, largeJSON},
 	{"penstock", "coverage", "", "GET", ourRun + "/coverage", identity.ProjectView, (*call).listCoverage, nil, smallJSON},
@@ -113,89 +104,6 @@ func (c *call) writer() string {
 		return c.subject.ID
 	}
 	return ""
-}
-
-func (c *call) listArtifacts() (any, error) {
-	r, err := c.build()
-	if err != nil {
-		return nil, err
-	}
-	found, err := c.Artifacts.Of(c.ctx(), r.ID)
-	if err != nil {
-		return nil, err
-	}
-	return listOf(found), nil
-}
-
-// maxArtifact bounds one artifact, in bytes.
-const maxArtifact = 16 << 30
-
-func (c *call) publishArtifact() (any, error) {
-	r, err := c.build()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.own(r); err != nil {
-		return nil, err
-	}
-	files, err := strconv.Atoi(cmp.Or(c.query("files"), "0"))
-	if err != nil || files < 0 {
-		return nil, fault.New(fault.Invalid, "invalid-number", "files=%q is no number", c.query("files"))
-	}
-	// A large upload takes longer than the server waits for ordinary requests.
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
-	a, err := c.Artifacts.Publish(c.ctx(), r.ID, c.writer(), c.params["artifact"], files, http.MaxBytesReader(c.w, c.r.Body, maxArtifact))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, fault.New(fault.Invalid, "too-large", "the artifact is too large").Want("at most %d bytes", tooLarge.Limit)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fault.Wrap(err, fault.Unavailable, "upload-broken", "the upload broke off").Try("try again")
-	case err != nil:
-		return nil, err
-	}
-	return a, nil
-}
-
-func (c *call) downloadArtifact() (any, error) {
-	r, err := c.build()
-	if err != nil {
-		return nil, err
-	}
-	a, err := c.Artifacts.Find(c.ctx(), r.ID, c.params["artifact"])
-	if err != nil {
-		return nil, err
-	}
-	return c.sendArtifact(a)
-}
-
-// sendArtifact sends the archive; an altered one ends in a broken connection
-// rather than in a complete answer.
-func (c *call) sendArtifact(a *artifact.Artifact) (any, error) {
-	content, err := c.Artifacts.Open(c.ctx(), a)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = content.Close() }()
-	h := c.w.Header()
-	h.Set("Content-Type", "application/zip")
-	h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
-	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", strings.Map(plain, a.Name)+".zip"))
-	h.Set("Digest", a.Digest)
-	h.Set("X-Content-Type-Options", "nosniff")
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
-	c.started = true
-	if _, err := io.Copy(c.w, content); err != nil {
-		return nil, fmt.Errorf("send artifact %s: %w", a.ID, err)
-	}
-	return done{}, nil
-}
-
-func plain(r rune) rune {
-	if r < 0x20 || r == '"' || r == '/' || r == '\\' || r > 126 {
-		return '_'
-	}
-	return r
 }
 
 // waiting is one thing a run waits for.

@@ -24,6 +24,9 @@ type LocalFile struct {
 	Secrets        map[string]SecretSource          `yaml:"secrets"`
 	Repositories   map[string]string                `yaml:"repositories"`
 	Environments   map[string]LocalEnvironment      `yaml:"environments"`
+	Pools          map[string]LocalPool             `yaml:"pools"` // by name; "*" is any other
+	Applications   map[string]string                `yaml:"applications"`
+	Tasks          []string                         `yaml:"tasks"` // folders
 
 	folder string
 }
@@ -70,7 +73,36 @@ func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
 
 // LocalEnvironment answers the approvals of an environment.
 type LocalEnvironment struct {
-	Approve string `yaml:"approve"` // ask, yes, no; "" = ask
+	Approve string    `yaml:"approve"` // ask, yes, no; "" = ask
+	VMs     []LocalVM `yaml:"vms"`
+}
+
+// LocalVM is a VM of an environment: made for the run.
+type LocalVM struct {
+	VM   string   `yaml:"vm"`
+	Tags []string `yaml:"tags"`
+	SSH  string   `yaml:"ssh"` // not yet: such a VM needs an agent of its own
+}
+
+// LocalPool says what becomes of the jobs of a pool here.
+type LocalPool struct {
+	Jobs int    // at a time; 0 = as many as otherwise
+	Do   string // run, skip or refuse
+}
+
+// UnmarshalYAML reads {jobs: N}, or one word.
+func (p *LocalPool) UnmarshalYAML(n *yaml.Node) error {
+	p.Do = "run"
+	if n.Kind == yaml.ScalarNode {
+		p.Do = n.Value
+		return nil
+	}
+	var given struct {
+		Jobs int `yaml:"jobs"`
+	}
+	err := n.Decode(&given)
+	p.Jobs = given.Jobs
+	return err
 }
 
 // ReadLocalFile finds the file beside the pipeline or in a folder above it, up
@@ -103,12 +135,31 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 				Want("{ env: NAME }, { file: PATH }, { command: [pass, show, x] } or { stub: text }").Try("move the value out, and name where it is")
 		}
 	}
+	return f, f.check(path)
+}
+
+// check refuses what says nothing.
+func (f *LocalFile) check(path string) error {
 	for name, e := range f.Environments {
 		if e.Approve != "" && e.Approve != "ask" && e.Approve != "yes" && e.Approve != "no" {
-			return nil, fault.New(fault.Invalid, "local-file", "environment %s has an approve that says nothing", name).At("%s", path).Want("ask, yes or no").Got("%s", e.Approve)
+			return fault.New(fault.Invalid, "local-file", "environment %s has an approve that says nothing", name).At("%s", path).Want("ask, yes or no").Got("%s", e.Approve)
+		}
+		for _, vm := range e.VMs {
+			if vm.VM == "" {
+				return fault.New(fault.Invalid, "local-file", "environment %s has a VM without a name", name).At("%s", path).Want("- { vm: NAME, tags: [TAG] }")
+			}
+			if vm.SSH != "" {
+				return fault.New(fault.Invalid, "local-file", "VM %s is reached by ssh; this version makes the VMs of a local run itself", vm.VM).At("%s", path).
+					Try("leave ssh out, or run on a server that has the VM: penstock run --remote")
+			}
 		}
 	}
-	return f, nil
+	for name, p := range f.Pools {
+		if p.Do != "run" && p.Do != "skip" && p.Do != "refuse" || p.Jobs < 0 {
+			return fault.New(fault.Invalid, "local-file", "pool %s says nothing", name).At("%s", path).Want("run, skip, refuse or { jobs: N }").Got("%s", p.Do)
+		}
+	}
+	return nil
 }
 
 func exists(path string) bool {

@@ -24,6 +24,9 @@ type Request struct {
 	Parameters         map[string]any
 	Variables          map[string]string
 	Plain, Secret      map[string]map[string]string // variable groups: group → name → value
+	VMs                map[string][]VM              // of environments, by name
+	Applications       []string                     // files
+	Tasks              []string                     // folders of tasks
 	Only               pipeline.Selection
 	Event              string // push, pr, schedule or "" for a person
 	Jobs               int
@@ -122,4 +125,33 @@ func Keep(folder string, r Record, plan *pipeline.Plan) error {
 		}
 	}
 	return nil
+}
+
+// Texts are parameters as a command line would give them.
+func Texts(values map[string]any) (map[string]string, error) {
+	all := map[string]string{}
+	for name, v := range values {
+		if s, ok := v.(string); ok {
+			all[name] = s
+			continue
+		}
+		data, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = string(data)
+	}
+	return all, nil
+}
+
+// Relative shows a path from where the person stands, if that is shorter.
+func Relative(from, path string) string {
+	from, err := filepath.Abs(from)
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(from, path); err == nil && len(rel) < len(path) {
+		return rel
+	}
+	return path
 }

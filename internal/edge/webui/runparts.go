@@ -2,11 +2,9 @@ package webui
 
 import (
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -129,17 +127,14 @@ func artifactContent(c *call) error {
 	if err != nil {
 		return err
 	}
-	content, err := c.s.Artifacts.Open(c.ctx(), a)
-	if err != nil {
-		return err
+	if _, err := c.s.Artifacts.Manifest(c.ctx(), a); err != nil {
+		return err // before the answer begins
 	}
-	defer func() { _ = content.Close() }()
 	h := c.w.Header()
 	h.Set("Content-Type", "application/zip")
-	h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.Name + ".zip"}))
 	h.Set("ETag", `"`+a.Digest+`"`)
-	if _, err := io.Copy(c.w, content); err != nil {
+	if err := c.s.Artifacts.Zip(c.ctx(), a, c.w); err != nil {
 		c.s.Log.Warn("an artifact was not delivered", "artifact", a.Name, "run", r.ID, "error", err)
 		panic(http.ErrAbortHandler) // the browser must not take a part for the whole
 	}

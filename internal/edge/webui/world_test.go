@@ -1,7 +1,6 @@
 package webui
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,6 +20,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/artifact/artifacttest"
 	"penstock.dev/penstock/internal/domain/attachment"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/environment"
@@ -74,13 +74,14 @@ func newWorld(t *testing.T) *world {
 	envs := &environment.Service{Environments: memstore.NewTable[environment.Environment](tx, "environment.Environment"), VMs: memstore.NewTable[environment.VM](tx, "environment.VM"), Checks: memstore.NewTable[environment.Check](tx, "environment.Check"), Approvals: memstore.NewTable[environment.Approval](tx, "environment.Approval"),
 		Locks: memstore.NewTable[environment.Lock](tx, "environment.Lock"), Deployments: memstore.NewTable[environment.Deployment](tx, "environment.Deployment"), Tx: tx, Audit: au, Identity: id, Clock: clock}
 	apps := &application.Service{Apps: memstore.NewTable[application.Application](tx, "application.Application"), Swaps: memstore.NewTable[application.Swap](tx, "application.Swap"), Tx: tx, Audit: au, Environments: envs, Clock: clock, Switch: w.swaps}
-	arts := &artifact.Service{Artifacts: memstore.NewTable[artifact.Artifact](tx, "artifact.Artifact"), Blobs: memBlobs{}, Clock: clock}
+	arts := artifacttest.NewService()
+	arts.Clock = clock
 	runs := &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](tx, "run.Pipeline"), Runs: memstore.NewTable[run.Run](tx, "run.Run"), Plans: memstore.NewTable[run.Planned](tx, "run.Planned"), Stages: memstore.NewTable[run.Stage](tx, "run.Stage"), Phases: memstore.NewTable[run.Phase](tx, "run.Phase"), Jobs: memstore.NewTable[run.Job](tx, "run.Job")},
 		Tx: tx, Audit: au, Clock: clock, Identity: id, Projects: ps, Repos: rs, Pools: pools, Environments: envs, Applications: apps, Artifacts: arts, Logs: w.logs, Hub: hub}
 	prs := &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](tx, "pullrequest.PullRequest"), Policies: memstore.NewTable[pullrequest.Policy](tx, "pullrequest.Policy"), Tx: tx, Audit: au, Clock: clock, Repos: rs, Runs: runs, Hub: hub}
 	w.s = Services{Organization: "harbor", Version: "test", Clock: clock, Identity: id, Audit: au, Projects: ps, Repos: rs, PullRequests: prs, Pools: pools, Environments: envs,
 		Applications: apps, Runs: runs, Artifacts: arts, Links: &artifact.Links{Links: memstore.NewTable[artifact.Link](tx, "artifact.Link"), Clock: clock},
-		Attachments: &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: memBlobs{}, Tx: tx, Clock: clock},
+		Attachments: &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: &artifacttest.Blobs{}, Tx: tx, Clock: clock},
 		Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Results: memstore.NewTable[testresult.Set](tx, "testresult.Set"),
 			Reports: memstore.NewTable[testresult.Coverage](tx, "testresult.Coverage"), Files: memstore.NewTable[testresult.CoverageFiles](tx, "testresult.CoverageFiles"), Tx: tx, Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
 		GatewayPort: func() string { return ":7480" }}
@@ -172,9 +173,7 @@ func (w *world) things() {
 	insert(w, s.PullRequests.Policies, &pullrequest.Policy{ID: "1", Num: 1, ProjectID: p, RepoID: repo.ID, Branch: "refs/heads/main", Type: pullrequest.MinimumReviewers, Settings: pullrequest.PolicySettings{Reviewers: 1}})
 	w.must(s.Tests.Publish(w.ctx(), &testresult.TestRun{RunID: "7", Title: "unit", Results: []testresult.Result{{Name: "adds " + evil, Outcome: testresult.Failed, Message: "1 is not 2"}, {Name: "runs", Outcome: testresult.Passed}}}))
 	w.outcomes()
-	if _, err := s.Artifacts.Publish(w.ctx(), "7", "j1", "site", 1, strings.NewReader("zip")); err != nil {
-		w.t.Fatal(err)
-	}
+	artifacttest.Publish(w.t, s.Artifacts, artifact.Publication{ProjectID: w.project.ID, RunID: "7", JobID: "j1", Name: "site"}, map[string]string{"index.html": "hello"})
 	w.application()
 }
 
@@ -198,7 +197,10 @@ func (w *world) outcomes() {
 	}
 	w.must(s.Attachments.Put(w.ctx(), &attachment.Attachment{RunID: "7", JobID: "j1", Step: 1, Type: attachment.Summary, Name: "notes.md"}, strings.NewReader("# Notes\n\n**bold** "+evil+" [x](javascript:alert(1))")))
 	w.must(s.Attachments.Put(w.ctx(), &attachment.Attachment{RunID: "7", JobID: "j1", Step: 1, Type: attachment.File, Name: "kept.html"}, strings.NewReader(evil)))
-	insert(w, s.Attachments.Attachments, &attachment.Attachment{ID: "at1", RunID: "7", JobID: "gone", Key: "x", Step: 1, Type: "report", Name: "none.txt"})
+	w.must(s.Attachments.Blobs.Put(w.ctx(), "attachments/none", func(io.Writer) error { return nil }))
+	none := sha256.Sum256(nil)
+	insert(w, s.Attachments.Attachments, &attachment.Attachment{ID: "at1", RunID: "7", JobID: "gone", Key: "x", Step: 1, Type: "report", Name: "none.txt", Blob: "attachments/none",
+		Digest: "sha256:" + hex.EncodeToString(none[:])})
 }
 
 func (w *world) application() {
@@ -292,22 +294,6 @@ func (l *memLogs) Append(context.Context, string, int64, []byte) (int64, int, er
 func (l *memLogs) Lines(_ context.Context, log string, from, limit int) ([]string, int, error) {
 	all := l.lines[log]
 	return all[min(from-1, len(all)):min(from-1+limit, len(all))], len(all), nil
-}
-
-type memBlobs map[string][]byte
-
-func (b memBlobs) Put(_ context.Context, r io.Reader, name func(string, int64) string) error {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(data)
-	b[name(hex.EncodeToString(sum[:]), int64(len(data)))] = data
-	return nil
-}
-
-func (b memBlobs) Open(_ context.Context, key string) (io.ReadCloser, int64, error) {
-	return io.NopCloser(bytes.NewReader(b[key])), int64(len(b[key])), nil
 }
 
 type fakePlanes struct{ published []uint64 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,4 +135,39 @@ func TestUnusedEntriesGo(t *testing.T) {
 			t.Errorf("%s: %v", key, e)
 		}
 	}
+}
+
+// Whatever a key says: it is refused, or has one part for each segment, the same
+// each time.
+func FuzzSegments(f *testing.F) {
+	for _, key := range []string{`npm | "$(Agent.OS)" | package-lock.json`, "**/*.txt, !b.txt", "a|", `"|"`, "!a.txt", "a.txt|v2"} {
+		f.Add(key, "")
+		f.Add(key, "salt")
+	}
+	base := f.TempDir()
+	for _, name := range []string{"a.txt", "b.txt", "package-lock.json"} {
+		if err := os.WriteFile(filepath.Join(base, name), []byte(name), 0o644); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, key, salt string) {
+		if strings.Contains(key, "..") || strings.Contains(key, "/") {
+			return // other folders of this machine
+		}
+		parts, described, err := segments(key, base, salt)
+		if err != nil {
+			return
+		}
+		want := strings.Count(key, "|") + 1
+		if salt != "" {
+			want++
+		}
+		if len(parts) != want || len(described) != want {
+			t.Fatalf("%q has %d parts, described are %d, want %d", key, len(parts), len(described), want)
+		}
+		again, _, err := segments(key, base, salt)
+		if err != nil || !slices.Equal(again, parts) {
+			t.Fatalf("%q: %q, then %q %v", key, parts, again, err)
+		}
+	})
 }

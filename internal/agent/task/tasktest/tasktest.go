@@ -5,8 +5,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,8 +16,11 @@ import (
 	"time"
 
 	"penstock.dev/penstock/internal/agent/task"
-	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rest"
+	"penstock.dev/penstock/internal/base/rootfs"
+	"penstock.dev/penstock/internal/domain/artifact"
+	"penstock.dev/penstock/internal/domain/artifact/artifacttest"
+	"penstock.dev/penstock/internal/domain/artifact/tree"
 	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/domain/securefile"
 	"penstock.dev/penstock/internal/domain/serviceconnection"
@@ -43,7 +46,8 @@ type Desk struct {
 
 	mu        sync.Mutex
 	log       strings.Builder
-	Artifacts map[string][]byte // archives by name
+	artifacts *artifact.Service
+	calls     int
 	Tests     []*testresult.TestRun
 	Coverage  []*testresult.Coverage
 }
@@ -52,7 +56,7 @@ type Desk struct {
 func New(t *testing.T) *Desk {
 	t.Helper()
 	root := t.TempDir()
-	d := &Desk{t: t, Dir: filepath.Join(root, "s"), Outputs: map[string]string{}, State: map[string]string{}, Artifacts: map[string][]byte{}, Result: run.Succeeded}
+	d := &Desk{t: t, Dir: filepath.Join(root, "s"), Outputs: map[string]string{}, State: map[string]string{}, artifacts: artifacttest.NewService(), Result: run.Succeeded}
 	d.Vars = map[string]string{"system.defaultworkingdirectory": d.Dir, "build.sourcesdirectory": d.Dir, "pipeline.workspace": root, "agent.tempdirectory": filepath.Join(root, "_temp"),
 		"agent.toolsdirectory": filepath.Join(root, "_tool"), "build.artifactstagingdirectory": filepath.Join(root, "a"), "build.binariesdirectory": filepath.Join(root, "b"),
 		"system.artifactsdirectory": filepath.Join(root, "a"), "build.buildid": "7"}
@@ -249,29 +253,57 @@ func (d *Desk) records() task.Records { return &records{d} }
 
 type records struct{ d *Desk }
 
-func (r *records) Artifacts(context.Context, string) ([]task.Artifact, error) {
+func (r *records) Artifacts(ctx context.Context, run string) ([]task.Artifact, error) {
 	var list []task.Artifact
-	for name := range maps.Keys(r.d.Artifacts) {
-		list = append(list, task.Artifact{Name: name})
+	found, err := r.d.artifacts.Of(ctx, run)
+	for _, a := range found {
+		list = append(list, task.Artifact{Name: a.Name, Digest: a.Digest})
 	}
-	return list, nil
+	return list, err
 }
 
-func (r *records) Publish(_ context.Context, _, name string, _ int, content io.ReadSeeker, _ int64) (string, error) {
-	if _, err := content.Seek(0, io.SeekStart); err != nil {
-		return "", err
-	}
-	data, err := io.ReadAll(content)
-	r.d.Artifacts[name] = data
-	return "sha256:x", err
+func (r *records) Sink(run, name, step string) tree.Sink {
+	r.d.calls++ // each call of a task is a step of its own
+	return r.d.artifacts.Sink(artifact.Publication{ProjectID: "p", RunID: run, Name: name, Step: fmt.Sprint(step, r.d.calls)})
 }
 
-func (r *records) Open(_ context.Context, _, name string) (io.ReadCloser, error) {
-	data, ok := r.d.Artifacts[name]
-	if !ok {
-		return nil, fault.New(fault.NotFound, "artifact-not-found", "no artifact %s", name)
+func (r *records) Source(run, name string) tree.Source { return &source{r.d, run, name} }
+
+// source looks an artifact up when it is asked for.
+type source struct {
+	d         *Desk
+	run, name string
+}
+
+func (s *source) Manifest(ctx context.Context) ([]byte, error) {
+	a, err := s.d.artifacts.Find(ctx, s.run, s.name)
+	if err != nil {
+		return nil, err
 	}
-	return io.NopCloser(bytes.NewReader(data)), nil
+	return s.d.artifacts.Manifest(ctx, a)
+}
+
+func (s *source) Chunks(ctx context.Context, ranges []tree.Range) (io.ReadCloser, error) {
+	a, err := s.d.artifacts.Find(ctx, s.run, s.name)
+	if err != nil {
+		return nil, err
+	}
+	return s.d.artifacts.Source(a).Chunks(ctx, ranges)
+}
+
+// Artifact lists the files of an artifact of the job's run; "none" if it was not
+// published.
+func (d *Desk) Artifact(name string) string {
+	d.t.Helper()
+	a, err := d.artifacts.Find(d.t.Context(), "7", name)
+	if err != nil {
+		return "none"
+	}
+	dir := d.t.TempDir()
+	if _, err := (tree.Transfer{}).Fetch(d.t.Context(), tree.Request{Digest: a.Digest, Folder: dir, Limits: rootfs.DefaultLimits}, d.artifacts.Source(a)); err != nil {
+		d.t.Fatal(err)
+	}
+	return Files(dir)
 }
 
 func (r *records) Tests(_ context.Context, _ string, t *testresult.TestRun) error {

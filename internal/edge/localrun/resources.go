@@ -1,0 +1,67 @@
+package localrun
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/edge/language"
+)
+
+// VM is a machine of an environment, made for the run.
+type VM struct {
+	Name string
+	Tags []string
+}
+
+// Resources takes from the local file what the run works with: VMs, the files
+// of applications, folders of tasks, and what becomes of the jobs of each pool.
+func (r *Request) Resources(plan *pipeline.Plan, local *language.LocalFile) error {
+	r.VMs = map[string][]VM{}
+	for name, e := range local.Environments {
+		for _, vm := range e.VMs {
+			r.VMs[name] = append(r.VMs[name], VM{vm.VM, vm.Tags})
+		}
+	}
+	for _, file := range local.Applications {
+		r.Applications = append(r.Applications, local.Path(file))
+	}
+	for _, folder := range local.Tasks {
+		r.Tasks = append(r.Tasks, local.Path(folder))
+	}
+	return r.pools(plan, local)
+}
+
+func (r *Request) pools(plan *pipeline.Plan, local *language.LocalFile) error {
+	var refused []string
+	for _, s := range plan.Stages {
+		for _, j := range s.Jobs {
+			name := cmp.Or(j.Pool.Name, j.Pool.VMImage)
+			switch poolOf(local, name).Do {
+			case "refuse":
+				refused = append(refused, fmt.Sprintf("%s:%d:%d: job %s wants pool %s", j.Origin.File, j.Origin.Line, j.Origin.Column, j.Name, name))
+			case "skip":
+				r.Only.Spare = append(r.Only.Spare, s.Name+"."+j.Name)
+			}
+		}
+	}
+	if any := local.Pools["*"]; any.Jobs > 0 && r.Jobs == 0 {
+		r.Jobs = any.Jobs
+	}
+	if len(refused) > 0 {
+		return fault.New(fault.Invalid, "pool-refused", "%s", strings.Join(refused, "\n")).Got("pools: refuse in penstock.local.yml").
+			Try("leave these jobs out with --job or --stage, or say run or skip there")
+	}
+	return nil
+}
+
+func poolOf(local *language.LocalFile, name string) language.LocalPool {
+	for known, p := range local.Pools {
+		if strings.EqualFold(known, name) {
+			return p
+		}
+	}
+	return local.Pools["*"]
+}
