@@ -254,7 +254,8 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
 	}
 	job := &localrun.Request{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
-		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}}
+		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
+	local.Vault = c.vaultOf
 	for _, r := range plan.Resources.Repositories {
 		for _, key := range []string{r.Alias, r.Name} {
 			if folder := w.Repos[key]; folder != "" {
@@ -288,7 +289,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	if err := plan.Select(pipeline.Selection{Spare: job.Only.Spare}); err != nil {
 		return nil, nil, err
 	}
-	return job, plan, job.Groups(ctx, plan, local, sources, c.Env)
+	return job, plan, job.Outside(ctx, plan, local, sources, c.Env)
 }
 
 func (c *cli) listJobs(plan *pipeline.Plan, checked bool) error {

@@ -62,6 +62,21 @@ func secretPath(arg string) (vault, name, path string, err error) {
 	return vault, name, "/_apis/penstock/vaults/" + url.PathEscape(vault) + "/secrets/" + url.PathEscape(name), nil
 }
 
+// vaultOf reads a secret with the sign-in of a context, for a local run.
+func (c *cli) vaultOf(ctx context.Context, name, vault, secret string) (string, error) {
+	of := *c
+	of.flags.context, of.flags.server, of.flags.org, of.flags.project = name, "", "", ""
+	of.Env = func(key string) string {
+		switch key {
+		case "PENSTOCK_SERVER", "PENSTOCK_ORG", "PENSTOCK_PROJECT", "PENSTOCK_CONTEXT", "PENSTOCK_TOKEN", "PENSTOCK_TOKEN_FILE", "SYSTEM_COLLECTIONURI", "SYSTEM_TEAMPROJECT", "SYSTEM_ACCESSTOKEN":
+			return "" // the file names the context, and its own sign-in counts
+		}
+		return c.Env(key)
+	}
+	d, err := get[struct{ Value string }](ctx, &of, "/_apis/penstock/vaults/"+url.PathEscape(vault)+"/secrets/"+url.PathEscape(secret)+"/value")
+	return d.V.Value, err
+}
+
 func (c *cli) secretCommand() *cobra.Command {
 	return noun("secret", "Secrets of a vault; their values never stand on a command line.", "penstock vault secret list storefront-kv\npenstock vault secret set storefront-kv/PaymentKey --from-file key.txt",
 		command("list VAULT", "Lists the secrets of a vault, without values.", "penstock vault secret list storefront-kv", exactly("VAULT"), func(ctx context.Context, args []string) error {
