@@ -172,7 +172,7 @@ func (s *Service) Download(ctx context.Context, projectID, fileID, jobID, ticket
 		return nil, nil, err
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(ticket)
-	if err != nil {
+	if err != nil || len(sealed) == 0 {
 		return nil, nil, denied
 	}
 	owner, err := s.Sealer.Open(sealed, "ticket/"+f.ID)
