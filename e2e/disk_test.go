@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,8 +18,26 @@ func condition(name string) (bool, error) {
 	if name == "root" {
 		return os.Geteuid() == 0, nil
 	}
+	if name == "sandbox" {
+		return closesIn(), nil
+	}
 	return false, fmt.Errorf("no condition %s", name)
 }
+
+// closesIn says whether this kernel lets the program close jobs in.
+var closesIn = sync.OnceValue(func() bool {
+	dir, err := os.MkdirTemp("", "penstock-sandbox-*")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := os.WriteFile(filepath.Join(dir, "ci.yml"), []byte("steps:\n- checkout: none\n- script: exit 0\n"), 0o644); err != nil {
+		return false
+	}
+	cmd := exec.Command(binary, "run", "ci.yml", "--sandbox")
+	cmd.Dir = dir
+	return cmd.Run() == nil
+})
 
 // disk makes the data folder a small disk of its own, fills and empties it, or
 // makes it read-only: disk new SIZE | fill | empty | ro | rw

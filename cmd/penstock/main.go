@@ -32,6 +32,7 @@ import (
 var version = "0.1.0"
 
 func main() {
+	agent.Inside()
 	os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }
 
@@ -177,7 +178,7 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 		return err
 	}
 	return agent.Run(ctx, agent.Config{Server: strings.TrimSuffix(o.Server, "/"), Organization: cmp.Or(o.Organization, "default"), Name: cmp.Or(o.Name, host), Folder: data,
-		JoinToken: token, Jobs: o.Jobs, VMData: o.VMData, Supervise: o.Supervise, ToolCache: filepath.Join(data, "tools"), Version: version,
+		JoinToken: token, Jobs: o.Jobs, VMData: o.VMData, Supervise: o.Supervise, Sandbox: agent.Sandbox{On: o.Sandbox, Restrict: o.RestrictCommands}, ToolCache: filepath.Join(data, "tools"), Version: version,
 		Tasks: tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS")), NodeFolder: p.env("PENSTOCK_NODE"),
 		Log: p.logger(server.Log{Level: "info", Format: "auto"})})
 }
@@ -216,7 +217,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 	res, err := server.RunLocal(ctx, server.LocalOptions{
 		Tasks: library, Machines: machines, Applications: r.Applications, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
-		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
+		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
 		Reason: reason, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)

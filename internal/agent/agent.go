@@ -43,6 +43,7 @@ type Config struct {
 	Version      string
 	Log          *slog.Logger
 	Local        Local
+	Sandbox      Sandbox
 }
 
 // Identity is what registration leaves in agent.json.
@@ -294,7 +295,12 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 	if a.services != nil {
 		machine.Services = a.services
 	}
-	rep := RunJob(ctx, m, machine, up)
+	var rep run.JobReport
+	if a.cfg.Sandbox.On {
+		rep = a.confined(ctx, m, machine, up)
+	} else {
+		rep = RunJob(ctx, m, machine, up)
+	}
 	up.close()
 	a.mu.Lock()
 	lost := r.lost

@@ -38,8 +38,17 @@ func (s *step) Exec(ctx context.Context, c task.Command) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return -1, err
 	}
+	inside, err := s.inside()
+	if err != nil {
+		return -1, err
+	}
 	cmd := exec.Command(c.Path, c.Args...)
-	cmd.Dir, cmd.Env = c.Dir, append(append(s.environment(s.spec.Env), s.privateEnvironment()...), c.Env...)
+	cmd.Dir = c.Dir
+	if inside != nil {
+		cmd = s.within(inside, c, append(append(s.environmentOn(nil, s.spec.Env), s.privateEnvironment()...), c.Env...))
+	} else {
+		cmd.Env = append(append(s.environment(s.spec.Env), s.privateEnvironment()...), c.Env...)
+	}
 	if c.Input != nil {
 		cmd.Stdin = c.Input
 	}
@@ -213,12 +222,13 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, tree *process.Tree, rea
 // stopTree ends a program and what it started, politely first.
 func (s *step) stopTree(tree *process.Tree, ended <-chan error) error {
 	tree.Signal(process.Interrupt)
+	s.signalInside(process.Interrupt)
 	for _, next := range []struct {
 		wait time.Duration
 		then func()
 	}{
-		{afterInterrupt, func() { tree.Signal(process.Terminate) }},
-		{afterTerminate, func() { tree.Signal(process.Kill) }},
+		{afterInterrupt, func() { tree.Signal(process.Terminate); s.signalInside(process.Terminate) }},
+		{afterTerminate, func() { tree.Signal(process.Kill); s.signalInside(process.Kill) }},
 	} {
 		select {
 		case err := <-ended:

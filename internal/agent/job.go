@@ -60,6 +60,8 @@ type job struct {
 	dir     string // Pipeline.Workspace
 	temp    string
 	mark    string // in the environment of everything the job starts
+	// containers are nil where the job has none.
+	containers *containers
 
 	mu        sync.Mutex
 	vars      map[string]run.Variable // by lower-case name
@@ -136,6 +138,10 @@ func (j *job) runSteps(ctx context.Context) {
 		s.usePackage(ctx)
 		s.report.Order, s.report.DisplayName = s.order, j.title(s.spec)
 		steps[i] = s
+	}
+	if len(steps) > 0 {
+		j.initialize(ctx, steps[0])
+		defer func() { j.stopContainers(steps[len(steps)-1]) }()
 	}
 	for _, s := range steps {
 		j.runBefore(ctx, s)
@@ -250,6 +256,9 @@ func (j *job) holds(step pipeline.Step, result run.Result, canceled bool) (bool,
 
 // runStep runs one step, whatever happened before, if its condition says so.
 func (j *job) runStep(ctx context.Context, s *step) {
+	if s.spent {
+		return
+	}
 	spec := s.spec
 	s.report.DisplayName = j.title(spec)
 	ok, err := j.condition(ctx, spec)

@@ -27,6 +27,7 @@ type step struct {
 	ctx    context.Context // of the attempt that runs
 	state  map[string]string
 	ran    bool
+	spent  bool // it has failed before it was its turn
 	// packaged is the task of a step that no built-in task answers for.
 	packaged *packaged
 
@@ -347,6 +348,17 @@ func (s *step) Mask(text string) string { return s.masker.Line(text) }
 // Find implements task.Changes. The step's PATH is not the agent's: earlier
 // steps may have put folders in front.
 func (s *step) Find(program string) (string, error) {
+	switch c, err := s.inside(); {
+	case err != nil:
+		return "", err
+	case c != nil:
+		return s.findInside(c, program)
+	}
+	return s.findHere(program)
+}
+
+// findHere looks for a program on the machine.
+func (s *step) findHere(program string) (string, error) {
 	if strings.ContainsAny(program, `/\`) {
 		return exec.LookPath(program)
 	}

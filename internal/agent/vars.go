@@ -145,8 +145,13 @@ func (e *environ) set(name, value string) {
 // secret. A variable therefore beats an entry of env with its name, as on the
 // service.
 func (j *job) environment(step map[string]string) []string {
+	return j.environmentOn(os.Environ(), step)
+}
+
+// environmentOn is environment on another base than the agent's own.
+func (j *job) environmentOn(base []string, step map[string]string) []string {
 	env := &environ{values: map[string]string{}, names: map[string]string{}}
-	for _, pair := range os.Environ() {
+	for _, pair := range base {
 		if name, value, ok := strings.Cut(pair, "="); ok && passedOn(name) {
 			env.set(name, value)
 		}

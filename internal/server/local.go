@@ -41,9 +41,10 @@ type LocalOptions struct {
 	Applications []string             // files
 	Only         pipeline.Selection
 	Reason       run.Reason
-	Jobs         int           // at a time
-	Work         string        // the agent's folder; "" = work in Folder
-	Agent        agent.Local   // what the agent does beside its work
+	Jobs         int         // at a time
+	Work         string      // the agent's folder; "" = work in Folder
+	Agent        agent.Local // what the agent does beside its work
+	Sandbox      agent.Sandbox
 	Tasks        agent.Library // beside the built-in ones
 	NodeFolder   string        // see agent.Config
 	ToolCache    string        // shared by runs
@@ -215,7 +216,7 @@ func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
 	watched := l.o.Agent
 	watched.Objects = l.objects
 	group.Go("agent", func(ctx context.Context) error {
-		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Local: watched,
+		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Local: watched, Sandbox: l.o.Sandbox,
 			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log, Tasks: l.o.Tasks, NodeFolder: l.o.NodeFolder, ToolCache: l.o.ToolCache, CacheDir: l.o.CacheDir})
 	})
 	return nil

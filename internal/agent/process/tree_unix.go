@@ -61,10 +61,13 @@ func descendants(pid int) []int {
 }
 
 // EndMarked kills the processes that a job left behind, wherever they are now.
-func EndMarked(mark string) {
+func EndMarked(mark string) { SignalMarked(mark, Kill) }
+
+// SignalMarked reaches the processes of a job, wherever they are now.
+func SignalMarked(mark string, sig syscall.Signal) {
 	for _, p := range processes() {
 		if p.marked(mark) {
-			_ = syscall.Kill(p.id, Kill)
+			_ = syscall.Kill(p.id, sig)
 		}
 	}
 }

@@ -178,3 +178,6 @@ func ExitCode(s *os.ProcessState) int { return s.ExitCode() }
 
 // Reload does nothing: Windows services are asked in another way.
 func Reload(int) {}
+
+// SignalMarked does nothing: containers do not show their processes here.
+func SignalMarked(string, syscall.Signal) {}

@@ -21,6 +21,11 @@ func words(line string, getenv func(string) string) ([]string, error) {
 	return w.list, nil
 }
 
+// Words reads arguments as words does, without an environment: $NAME is empty.
+func Words(line string) ([]string, error) {
+	return words(line, func(string) string { return "" })
+}
+
 type wordReader struct {
 	line   string
 	at     int

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,11 @@ type JobMessage struct {
 	// Connections and SecureFiles are those that the steps name, and no others.
 	Connections []serviceconnection.Opened `json:"connections,omitempty"`
 	SecureFiles []securefile.Grant         `json:"secureFiles,omitempty"`
+	// Container is the one that steps run in, Services say which containers stand
+	// beside it under which names; all are found in Containers, by alias.
+	Container  string                                `json:"container,omitempty"`
+	Services   map[string]string                     `json:"services,omitempty"`
+	Containers map[string]pipeline.ContainerResource `json:"containers,omitempty"`
 }
 
 // Variable is one variable of a job.
@@ -64,6 +70,48 @@ type Repository struct {
 	URL    string `json:"url"`
 	Ref    string `json:"ref"`
 	Commit string `json:"commit"`
+}
+
+// containers tells the job of those that it or a step of it names. An image that
+// stands in the job itself is one under its own name.
+func (m *JobMessage) containers(spec *pipeline.Job, declared []pipeline.ContainerResource) {
+	m.Containers = map[string]pipeline.ContainerResource{}
+	note := func(alias string) string {
+		for _, c := range declared {
+			if strings.EqualFold(c.Alias, alias) {
+				if c.Image == "" && c.Registry != "" {
+					c.Image = c.Registry + ".azurecr.io/" + c.Repository
+				}
+				m.Containers[c.Alias] = c
+				return c.Alias
+			}
+		}
+		return alias
+	}
+	if c := spec.Container; c != nil {
+		if m.Container = note(c.Alias); c.Image != "" {
+			m.Container = note(c.Image) // an expression may have named an alias
+			if _, known := m.Containers[m.Container]; !known {
+				m.Containers[m.Container] = pipeline.ContainerResource{Alias: m.Container, Image: c.Image, Options: c.Options, Env: c.Env}
+			}
+		}
+	}
+	for name, alias := range spec.Services {
+		if m.Services == nil {
+			m.Services = map[string]string{}
+		}
+		target := note(alias)
+		if _, known := m.Containers[target]; !known { // an image
+			m.Containers[target] = pipeline.ContainerResource{Alias: target, Image: target}
+		}
+		m.Services[name] = target
+	}
+	m.Steps = slices.Clone(m.Steps)
+	for i := range m.Steps {
+		if m.Steps[i].Target != "" {
+			m.Steps[i].Target = note(m.Steps[i].Target)
+		}
+	}
 }
 
 // BuildJob makes the message for a job that was assigned, and notes that it has
@@ -139,6 +187,7 @@ func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, 
 		}
 		m.VMAddress = vm.Address
 	}
+	m.containers(spec, d.Plan.Resources.Containers)
 	if m.Repositories, err = s.repositories(ctx, d, base+"/"+s.Address.Organization+"/"+proj.Name); err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func TestWhatIsRefused(t *testing.T) {
 		}
 	}
 	var e *fault.Error
-	if _, err := s.Find(ctx, "p", "regisrty"); !errors.As(err, &e) || e.Found != "Registry" {
+	if _, err := s.Find(ctx, "p", "regstry"); !errors.As(err, &e) || e.Found != "Registry" {
 		t.Errorf("near: %+v", err)
 	}
 }

@@ -72,6 +72,8 @@ type AgentOptions struct {
 	Jobs                 int
 	VMData               string // folder of the VM it serves; "" = none
 	Supervise            bool   // run the VM's services itself, also where systemd runs
+	Sandbox              bool   // close every job in
+	RestrictCommands     bool   // of jobs that are closed in
 }
 
 // cli is one call of the command line.

@@ -129,6 +129,8 @@ func (c *cli) agentCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.Jobs, "jobs", 1, "jobs at a time")
 	cmd.Flags().StringVar(&o.VMData, "vm-data", "", "`folder` of the VM it serves: what is deployed, and its services")
 	cmd.Flags().BoolVar(&o.Supervise, "supervise", false, "run the VM's services itself, also where systemd runs")
+	cmd.Flags().BoolVar(&o.Sandbox, "sandbox", false, "close every job in: code that nobody has read yet reaches no file, secret or address of this machine (Linux)")
+	cmd.Flags().BoolVar(&o.RestrictCommands, "restrict-commands", false, "with --sandbox: jobs may only use harmless logging commands")
 	cmd.AddCommand(c.agentList(), c.joinToken(),
 		command("delete ID", "Removes an agent and revokes its key.", "penstock agent delete 3", exactly("ID"), func(ctx context.Context, args []string) error {
 			if err := c.sure("This removes agent "+args[0], args[0]); err != nil {

@@ -35,6 +35,7 @@ type localFlags struct {
 	list, dryRun    bool
 	only            pipeline.Selection
 	keep, inPlace   bool
+	sandbox         bool
 	watch, remote   bool
 	pipeline        string
 	breakOn         string
@@ -68,6 +69,7 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	f.BoolVar(&o.dryRun, "dry-run", false, "check everything that the run needs, and run nothing")
 	f.BoolVar(&o.keep, "keep", false, "keep the work folder")
 	f.BoolVar(&o.inPlace, "in-place", false, "work in the checkout itself, not in a copy")
+	f.BoolVar(&o.sandbox, "sandbox", false, "close every job in: no files but its copy, no network but the internet (Linux)")
 	f.BoolVar(&o.watch, "watch", false, "run again whenever a file changes")
 	f.BoolVar(&o.remote, "remote", false, "send the working tree to the server and run it on its agents")
 	f.StringVar(&o.pipeline, "pipeline", "", "with --remote: the `name` of the pipeline there (default: the one of this file)")
@@ -381,7 +383,10 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 // observe says how the run is looked at: which steps are recorded, where a
 // person may stop it, and what an earlier run gives.
 func (c *cli) observe(o *localFlags, job *localrun.Request, screen *runview.Screen, quit func()) error {
-	job.InPlace = o.inPlace
+	if o.sandbox && (o.inPlace || o.breakOn != "" || o.again != nil) {
+		return usage("--sandbox keeps everybody out of the job").Want("neither --in-place nor --break-on beside it")
+	}
+	job.InPlace, job.Sandbox = o.inPlace, o.sandbox
 	job.Record = func(s run.RecordedStep) {
 		if err := localrun.KeepStep(job.Folder, s); err != nil {
 			c.say("warning: a step could not be recorded: %v", err)

@@ -34,6 +34,7 @@ type Request struct {
 	Event              string // push, pr, schedule or "" for a person
 	Jobs               int
 	InPlace            bool   // the working tree itself, not a copy
+	Sandbox            bool   // every job is closed in
 	Work               string // work folder of an earlier run; "" = a new one
 	Replay             *run.RecordedStep
 	OnStart            func(number string, changed int, plan *pipeline.Plan)

@@ -33,7 +33,7 @@ var behaviours = []behaviour{
 	{"Variables", "variables of run, stage and job; groups; templates of variables; output variables between jobs and stages", grammar.Supported, ""},
 	{"Variables", "secret output variables", grammar.Different, "visible within their job only"},
 	{"Jobs", "matrix, also computed with `$[ ]`; `parallel`; `maxParallel`", grammar.Supported, ""},
-	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.NotYet, "read; jobs run on the agent's machine itself"},
+	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.Supported, "with Docker or Podman on the agent's machine; folders keep the machine's paths inside, `/__w` and `/__t` lead there too; not in sandboxed jobs"},
 	{"Jobs", "server jobs (`pool: server`)", grammar.Different, "`ManualValidation@1`, `Delay@1`, `InvokeRESTAPI@1`, `PenstockSwap@1`, `PenstockRollback@1`"},
 	{"Deployments", "strategies `runOnce`, `rolling` (on VMs), `canary` (hooks and increments), all lifecycle hooks", grammar.Supported, ""},
 	{"Checks", "approval, exclusive lock (`lockBehavior`), branch control, business hours", grammar.Supported, ""},

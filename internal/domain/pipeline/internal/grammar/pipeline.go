@@ -33,8 +33,8 @@ var Pipeline = &Mapping{Noun: "a pipeline", Name: "pipeline", Doc: "The root fil
 	{Name: "appendCommitMessageToRunName", Type: Is(Boolean), Doc: "Whether pages show the commit's title beside the run number.", State: NotYet, Note: "read; pages always show the title"},
 	{Name: "strategy", Type: In(Strategy), Group: "", Doc: "Multiplies the implied job of `steps`."},
 	{Name: "continueOnError", Type: Is(Boolean), Doc: "Whether the implied job of `steps` may fail without failing the run."},
-	{Name: "container", Type: containerType, Doc: "Container of the implied job of `steps`.", State: NotYet, Note: containerNote},
-	{Name: "services", Type: MapOf(containerType), Doc: "Side containers of the implied job of `steps`.", State: NotYet, Note: containerNote},
+	{Name: "container", Type: containerType, Doc: "Container of the implied job of `steps`."},
+	{Name: "services", Type: MapOf(containerType), Doc: "Side containers of the implied job of `steps`."},
 	{Name: "workspace", Type: In(Workspace), Doc: "What is deleted before the implied job of `steps`."},
 	{Name: "phases", Old: true, Type: EntriesOf(Phase), Group: "body", Required: true, State: Different, Note: "read as jobs, with a warning", Doc: "Old name of `jobs`."},
 }}
@@ -42,7 +42,7 @@ var Pipeline = &Mapping{Noun: "a pipeline", Name: "pipeline", Doc: "The root fil
 const (
 	prNote        = "read; a pull request starts runs by the build validation policy of its target branch, as in Azure Repos"
 	scheduleNote  = "read and checked; starts nothing"
-	containerNote = "read; the job runs on the agent's machine itself"
+	containerNote = "read; the machine signs in to the registry itself"
 )
 
 // ExtendsFile is a template for `extends`.

@@ -4,7 +4,7 @@ package grammar
 var Resources = &Mapping{Noun: "resources", Name: "resources", Doc: "What the pipeline uses besides its own repository.", Keys: []Key{
 	{Name: "repositories", Type: EntriesOf(Repository), Doc: "Other repositories, for checkouts and templates."},
 	{Name: "pipelines", Type: EntriesOf(PipelineResource), Doc: "Other pipelines, whose artifacts are used and whose runs may start this one."},
-	{Name: "containers", Type: EntriesOf(ContainerResource), Doc: "Container images under an alias.", State: NotYet, Note: containerNote},
+	{Name: "containers", Type: EntriesOf(ContainerResource), Doc: "Container images under an alias."},
 	{Name: "builds", Type: EntriesOf(BuildResource), Doc: "Builds of other systems.", State: NotYet, Note: noEffect},
 	{Name: "packages", Type: EntriesOf(PackageResource), Doc: "Packages of a feed.", State: NotYet, Note: noEffect},
 	{Name: "webhooks", Type: EntriesOf(WebhookResource), Doc: "Calls from outside that start runs.", State: NotYet, Note: noEffect},
@@ -57,29 +57,29 @@ var ContainerResource = &Mapping{
 
 // Container is a container that a job defines itself.
 var Container = &Mapping{Noun: "a container", Name: "container", Doc: "The container of a job.", Open: true, Keys: append([]Key{
-	{Name: "alias", Type: Is(Name), Doc: "A container resource.", State: NotYet, Note: containerNote},
-	{Name: "container", Type: Is(Name), Doc: "A name for it.", State: NotYet, Note: containerNote},
+	{Name: "alias", Type: Is(Name), Doc: "A container resource."},
+	{Name: "container", Type: Is(Name), Doc: "A name for it."},
 }, containerKeys...)}
 
 // containerType is `container` of a job: an alias, an image or a definition.
 var containerType = OneOf(Is(Text), In(Container))
 
 var containerKeys = []Key{
-	{Name: "image", Type: Is(Text), Doc: "Image with its tag.", State: NotYet, Note: containerNote},
+	{Name: "image", Type: Is(Text), Doc: "Image with its tag."},
 	{Name: "endpoint", Type: Is(Text), Doc: "Service connection of the registry.", State: NotYet, Note: containerNote},
-	{Name: "env", Type: MapOf(Is(Text)), Doc: "Environment variables of the container.", State: NotYet, Note: containerNote},
-	{Name: "options", Type: Is(Text), Doc: "Further arguments for creating the container.", State: NotYet, Note: containerNote},
-	{Name: "ports", Type: textOrList, Doc: "Published ports, host:container.", State: NotYet, Note: containerNote},
-	{Name: "volumes", Type: textOrList, Doc: "Mounted folders, source:target.", State: NotYet, Note: containerNote},
-	{Name: "type", Type: Is(Text), Words: []string{"ACR"}, Doc: "Kind of registry.", State: NotYet, Note: containerNote},
+	{Name: "env", Type: MapOf(Is(Text)), Doc: "Environment variables of the container."},
+	{Name: "options", Type: Is(Text), Doc: "Further arguments for creating the container."},
+	{Name: "ports", Type: textOrList, Doc: "Published ports, host:container."},
+	{Name: "volumes", Type: textOrList, Doc: "Mounted folders, source:target."},
+	{Name: "type", Type: Is(Text), Words: []string{"ACR"}, Doc: "Kind of registry."},
 	{Name: "trigger", Type: OneOf(Is(Boolean), Is(Choice), In(ContainerTrigger)), Words: []string{"none", "true"}, Doc: "Whether new images start runs.", State: NotYet, Note: "read; starts nothing"},
-	{Name: "mapDockerSocket", Type: Is(Boolean), Doc: "Whether the container may use the machine's container engine.", State: NotYet, Note: containerNote},
-	{Name: "mountReadOnly", Type: In(MountReadOnly), Doc: "Folders that the container must not change.", State: NotYet, Note: containerNote},
-	{Name: "localImage", Type: Is(Boolean), Doc: "Whether the image is used as it is on the machine.", State: NotYet, Note: containerNote},
+	{Name: "mapDockerSocket", Type: Is(Boolean), Doc: "Whether the container may use the machine's container engine."},
+	{Name: "mountReadOnly", Type: In(MountReadOnly), Doc: "Folders that the container must not change."},
+	{Name: "localImage", Type: Is(Boolean), Doc: "Whether the image is used as it is on the machine."},
 	{Name: "azureSubscription", Type: Is(Text), Doc: "Connection of a registry in Azure.", State: NotYet, Note: containerNote},
 	{Name: "resourceGroup", Type: Is(Text), Doc: "Resource group of a registry in Azure.", State: NotYet, Note: containerNote},
-	{Name: "registry", Type: Is(Text), Doc: "Name of a registry in Azure.", State: NotYet, Note: containerNote},
-	{Name: "repository", Type: Is(Text), Doc: "Image in a registry in Azure.", State: NotYet, Note: containerNote},
+	{Name: "registry", Type: Is(Text), Doc: "Name of a registry in Azure."},
+	{Name: "repository", Type: Is(Text), Doc: "Image in a registry in Azure."},
 }
 
 // ContainerTrigger is the long form of a container's trigger.
@@ -90,10 +90,10 @@ var ContainerTrigger = &Mapping{Noun: "a container trigger", Name: "container tr
 
 // MountReadOnly names the folders of an agent.
 var MountReadOnly = &Mapping{Noun: "`mountReadOnly`", Name: "mountReadOnly", Doc: "Folders that a container must not change.", Keys: []Key{
-	{Name: "work", Type: Is(Boolean), Doc: "The working folder.", State: NotYet, Note: containerNote},
-	{Name: "externals", Type: Is(Boolean), Doc: "Programs that came with the agent.", State: NotYet, Note: containerNote},
-	{Name: "tools", Type: Is(Boolean), Doc: "Installed tools.", State: NotYet, Note: containerNote},
-	{Name: "tasks", Type: Is(Boolean), Doc: "Downloaded tasks.", State: NotYet, Note: containerNote},
+	{Name: "work", Type: Is(Boolean), Doc: "The working folder."},
+	{Name: "externals", Type: Is(Boolean), Doc: "Programs that came with the agent."},
+	{Name: "tools", Type: Is(Boolean), Doc: "Installed tools."},
+	{Name: "tasks", Type: Is(Boolean), Doc: "Downloaded tasks."},
 }}
 
 // Switch is the long form of a trigger that is on or off.

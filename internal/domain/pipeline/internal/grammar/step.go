@@ -53,12 +53,12 @@ var StepKeys = []Key{
 	{Name: "env", Type: MapOf(Is(Text)), Doc: "Further environment variables; the only way for secrets into a script."},
 	{Name: "timeoutInMinutes", Type: Is(Integer), Doc: "Minutes until the step fails; 0 for as long as the job may take."},
 	{Name: "retryCountOnTaskFailure", Type: Is(Integer), Doc: "How often a failed step is tried again, ten times at most."},
-	{Name: "target", Type: OneOf(Is(Text), In(Target)), Words: []string{"host"}, Doc: "Container in which the step runs.", State: NotYet, Note: containerNote},
+	{Name: "target", Type: OneOf(Is(Text), In(Target)), Words: []string{"host"}, Doc: "Container in which the step runs."},
 }
 
 // Target is the long form of a step's target.
 var Target = &Mapping{Noun: "a target", Name: "target", Doc: "Where a step runs and what it may do.", Keys: []Key{
-	{Name: "container", Type: Is(Text), Words: []string{"host"}, Doc: "A container resource, or host.", State: NotYet, Note: containerNote},
+	{Name: "container", Type: Is(Text), Words: []string{"host"}, Doc: "A container resource, or host."},
 	{Name: "commands", Type: Is(Choice), Words: []string{"any", "restricted"}, Doc: "Which logging commands are obeyed.", State: NotYet, Note: "read; commands are not restricted"},
 	{Name: "settableVariables", Type: textOrList, Words: []string{"none"}, Doc: "Variables that the step may set.", State: NotYet, Note: "read; variables are not restricted"},
 }}
