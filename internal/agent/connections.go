@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"context"
 	"maps"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"penstock.dev/penstock/internal/agent/command"
@@ -188,4 +192,43 @@ func with(values map[string]string, key, value string) map[string]string {
 	}
 	changed[key] = value
 	return changed
+}
+
+// registryLogin signs in to the registry of an image by the connection that its
+// container names. The credentials lie in a folder of their own, which is
+// returned and goes when the image is here; "" = there is nothing to sign in to.
+func (s *step) registryLogin(ctx context.Context, spec pipeline.ContainerResource) (string, error) {
+	if spec.Endpoint == "" {
+		return "", nil
+	}
+	name := pipeline.ExpandMacros(spec.Endpoint, s.Lookup)
+	conn := s.Connection(name)
+	if conn == nil {
+		return "", fault.New(fault.NotFound, "no-connection", "this job has no service connection %s", name).Try("penstock service-connection list")
+	}
+	if conn.Stub {
+		return "", nil // the image may be here, or open to everybody
+	}
+	host, user, password := conn.Registry()
+	dir, err := os.MkdirTemp(s.temp, "registry-*")
+	if err != nil {
+		return "", err
+	}
+	args := []string{"login", "--username", user, "--password-stdin", host}
+	s.Print("##[command]" + filepath.Base(s.containers.engine) + " " + strings.Join(args, " "))
+	cmd := exec.CommandContext(ctx, s.containers.engine, args...)
+	cmd.Env, cmd.Stdin = append(os.Environ(), registryAccess(dir)...), strings.NewReader(password)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
+		return "", fault.New(fault.Denied, "engine-failed", "the registry of service connection %s does not let the job in", conn.Name).Got("%s", s.Mask(strings.TrimSpace(string(out))))
+	}
+	return dir, nil
+}
+
+// registryAccess makes Docker and Podman look for credentials in a folder.
+func registryAccess(dir string) []string {
+	if dir == "" {
+		return nil
+	}
+	return []string{"DOCKER_CONFIG=" + dir, "REGISTRY_AUTH_FILE=" + filepath.Join(dir, "config.json")}
 }

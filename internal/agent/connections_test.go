@@ -89,3 +89,23 @@ func TestUnknownConnectionFailsItsStep(t *testing.T) {
 	}
 	needs(t, m.logs[1], "this job has no service connection nowhere")
 }
+
+// The engine gets the credentials of the image's registry by its input and a
+// folder of the job, which goes with the pull.
+func TestImagesOfPrivateRegistries(t *testing.T) {
+	m := &run.JobMessage{Container: "tools", Containers: map[string]pipeline.ContainerResource{"tools": {Alias: "tools", Image: "r.example/missing:1", Endpoint: "hub"}}, Steps: []pipeline.Step{bash("echo never")},
+		Connections: []serviceconnection.Opened{{ID: hubID, Name: "Hub", Type: "dockerregistry", Parameters: map[string]string{"registry": "https://r.example/", "username": "ci-user", "password": "hub-password"}}}}
+	text, rep, engine := inContainers(t, m, "")
+	if rep.Result != run.Failed { // the engine of the test pulls nothing
+		t.Errorf("%s\n%s", rep.Result, text)
+	}
+	needs(t, engine, "login --username ci-user --password-stdin r.example", "pull r.example/missing:1")
+	if strings.Contains(engine+text, "hub-password") || strings.Index(engine, "login") > strings.Index(engine, "pull") {
+		t.Errorf("%s\n%s", engine, text)
+	}
+	m.Connections = nil
+	text, rep, engine = inContainers(t, m, "")
+	if needs(t, text, "no service connection hub"); rep.Result != run.Failed || strings.Contains(engine, "pull") {
+		t.Errorf("%s\n%s", rep.Result, engine)
+	}
+}

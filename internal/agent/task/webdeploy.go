@@ -95,8 +95,12 @@ func azureWebApp(ctx context.Context, c *Context) error {
 	if kind := strings.ToLower(c.Input("WebAppKind")); strings.Contains(kind, "container") || strings.Contains(kind, "linux") || strings.Contains(kind, "function") {
 		return fault.New(fault.Invalid, "unsupported-input", "appType %s is not supported by this version", c.Input("WebAppKind")).Want("webApp: a Web Deploy package")
 	}
-	if err := unsupported(c, "XmlTransformation", "XmlVariableSubstitution", "JSONFiles", "ScriptType", "AppSettings", "ConfigurationSettings", "WebConfigParameters", "GenerateWebConfig", "AdditionalArguments", "VirtualApplication"); err != nil {
+	if err := unsupported(c, "XmlTransformation", "XmlVariableSubstitution", "JSONFiles", "ScriptType", "AppSettings", "ConfigurationSettings", "GenerateWebConfig", "VirtualApplication"); err != nil {
 		return err
+	}
+	const usual = "-retryAttempts:6 -retryInterval:10000" // what is passed by default says nothing about the result
+	if args := c.Input("AdditionalArguments"); args != "" && args != usual {
+		return fault.New(fault.Invalid, "unsupported-input", "input AdditionalArguments is not supported by this version").Got("%s", args)
 	}
 	site, err := c.Need("WebAppName")
 	if err != nil {
@@ -108,6 +112,9 @@ func azureWebApp(ctx context.Context, c *Context) error {
 	}
 	if c.Bool("DeployToSlotOrASEFlag") {
 		c.Printf("This VM belongs to the slot that the environment of the job means; slotName %s is not looked at.", c.Input("SlotName"))
+	}
+	if !c.Bool("UseWebDeploy") { // what the flag's default says counts with it only
+		c.Inputs["takeappofflineflag"] = "false"
 	}
 	target, err := siteTarget(ctx, c, vm, site)
 	if err != nil {

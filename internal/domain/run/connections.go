@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -119,6 +121,15 @@ func (s *Service) connect(ctx context.Context, r *Run, j *Job, m *JobMessage) er
 	set := variables{}
 	for _, v := range m.Variables {
 		set.set(v.Name, v.Value)
+	}
+	for _, alias := range slices.Sorted(maps.Keys(m.Containers)) {
+		c := m.Containers[alias]
+		if c.Endpoint == "" {
+			continue
+		}
+		if err := s.give(ctx, r.ProjectID, j.ID, user, reference.ServiceConnection, pipeline.ExpandMacros(c.Endpoint, set.lookup), m); err != nil {
+			return fmt.Errorf("%s:%d: container %s: %w", c.Origin.File, c.Origin.Line, alias, err)
+		}
 	}
 	taken := map[string]bool{}
 	for i := range m.Steps {

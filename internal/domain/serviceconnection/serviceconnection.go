@@ -4,6 +4,7 @@
 package serviceconnection
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"regexp"
@@ -64,6 +65,17 @@ func lookup(m map[string]string, name string) string {
 		}
 	}
 	return ""
+}
+
+// Registry is what a connection of type dockerregistry signs in to, and as whom;
+// host is "" where it names none.
+func (o *Opened) Registry() (host, user, password string) {
+	host = cmp.Or(o.Parameter("registry"), o.Parameter("loginserver"), o.URL)
+	host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://"), "/")
+	if host == "index.docker.io/v1" { // as connections to Docker Hub have it
+		host = "docker.io"
+	}
+	return host, o.Parameter("username"), o.Parameter("password")
 }
 
 // Secrets are the values of the connection that must not show.

@@ -27,11 +27,8 @@ func (w *dockerRun) registry() (*registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	address := cmp.Or(conn.Parameter("registry"), conn.Parameter("loginserver"), conn.URL)
-	r := &registry{strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(address, "https://"), "http://"), "/"), conn.Parameter("username"), conn.Parameter("password")}
-	if r.host == "index.docker.io/v1" { // as connections to Docker Hub have it
-		r.host = "docker.io"
-	}
+	r := &registry{}
+	r.host, r.user, r.password = conn.Registry()
 	if r.host == "" {
 		return nil, fault.New(fault.Invalid, "connection-url", "service connection %s names no registry", conn.Name).Want("parameter registry, or a URL")
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -362,6 +364,89 @@ func TestInstallKey(t *testing.T) {
 	}
 	if err := d.After("InstallSSHKey@0", inputs); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPassword signs in to a server that takes no keys, by a password and by
+// questions.
+func TestPassword(t *testing.T) {
+	key, public := newKey(t, "")
+	signer, err := ssh.ParsePrivateKey([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := func(password string) (*ssh.Permissions, error) {
+		if password != "open sesame" {
+			return nil, errors.New("no")
+		}
+		return nil, nil
+	}
+	for name, k := range map[string]struct {
+		password, questions string
+		asks                bool
+		code                string
+	}{
+		"password": {"open sesame", "false", false, ""}, "wrong": {"x", "false", false, "ssh-refused"}, "questions": {"open sesame", "true", true, ""}, "no answers": {"open sesame", "false", true, "ssh-refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := &ssh.ServerConfig{PasswordCallback: func(_ ssh.ConnMetadata, p []byte) (*ssh.Permissions, error) { return right(string(p)) }}
+			if k.asks {
+				cfg = &ssh.ServerConfig{KeyboardInteractiveCallback: func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+					answers, err := ask("", "", []string{"Password:"}, []bool{false})
+					if err != nil || len(answers) != 1 {
+						return nil, errors.New("no answer")
+					}
+					return right(answers[0])
+				}}
+			}
+			cfg.AddHostKey(signer)
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = listener.Close() }()
+			go greet(listener, cfg)
+			_, port, _ := net.SplitHostPort(listener.Addr().String())
+			d := desk(t, &serviceconnection.Opened{Name: "web-1", Parameters: map[string]string{"username": "ada", "password": k.password},
+				Data: map[string]string{"Host": "127.0.0.1", "Port": port, "knownHosts": "[127.0.0.1]:" + port + " " + string(ssh.MarshalAuthorizedKey(public))}})
+			err = d.Run("SSH@0", map[string]string{"sshEndpoint": "web-1", "commands": "hello", "interactiveKeyboardAuthentication": k.questions})
+			if codeOf(err) != k.code || (err == nil) != strings.Contains(d.Log(), "ran hello") {
+				t.Errorf("%v, want %q\n%s", err, k.code, d.Log())
+			}
+			if strings.Contains(d.Log()+fmt.Sprint(err), "sesame") {
+				t.Error("the password shows")
+			}
+		})
+	}
+}
+
+// greet takes connections and answers every command with its name.
+func greet(listener net.Listener, cfg *ssh.ServerConfig) {
+	for {
+		raw, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		conn, channels, requests, err := ssh.NewServerConn(raw, cfg)
+		if err != nil {
+			continue
+		}
+		go ssh.DiscardRequests(requests)
+		for c := range channels {
+			channel, asked, err := c.Accept()
+			if err != nil {
+				break
+			}
+			for r := range asked {
+				var command struct{ Text string }
+				_ = ssh.Unmarshal(r.Payload, &command)
+				_ = r.Reply(true, nil)
+				_, _ = fmt.Fprintln(channel, "ran "+command.Text)
+				_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{}))
+				_ = channel.Close()
+			}
+		}
+		_ = conn.Close()
 	}
 }
 

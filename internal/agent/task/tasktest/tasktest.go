@@ -40,6 +40,7 @@ type Desk struct {
 	Result  run.Result
 	Secrets []string // that were masked
 	Client  *rest.Client
+	VM      task.Services // nil: the agent serves no VM
 	// Connections and Files are what the job has been given.
 	Connections []*serviceconnection.Opened
 	Files       []securefile.Grant
@@ -222,7 +223,7 @@ func (d *Desk) Exec(ctx context.Context, c task.Command) (int, error) {
 }
 
 // Service implements task.Host.
-func (d *Desk) Service() task.Services { return nil }
+func (d *Desk) Service() task.Services { return d.VM }
 
 // Output implements task.Changes.
 func (d *Desk) Output(name, value string, _ bool) { d.Outputs[name] = value }

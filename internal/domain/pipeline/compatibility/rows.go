@@ -44,7 +44,7 @@ var behaviours = []behaviour{
 	{"Logging commands", "`task.*`, `artifact.upload`, `build.updatebuildnumber`, `build.uploadlog`, `results.publish`, `codecoverage.publish`, `telemetry.publish`; groups and formats; `target: commands:` and `settableVariables:`", grammar.Supported, "a command that fails, or that its area does not have, fails the step"},
 	{"Logging commands", "`task.uploadsummary`, `task.addattachment`, `task.uploadfile`, `build.addbuildtag`, `artifact.associate`", grammar.Supported, "kept with the run; a summary is shown on its page, without images and without its own styles"},
 	{"Logging commands", "`task.setendpoint`", grammar.Supported, "changes a connection that a step of the job names, for the steps that follow"},
-	{"Resources", "service connections and secure files in inputs of steps", grammar.Different, "checked before the run starts; every pipeline of the project may use those of the project; `endpoint:` of repositories and containers is read only"},
+	{"Resources", "service connections and secure files in inputs of steps", grammar.Different, "checked before the run starts; every pipeline of the project may use those of the project; `endpoint:` of a container signs in to its registry, that of a repository is read only"},
 }
 
 // taskRow is one row of the tasks that agents have.
