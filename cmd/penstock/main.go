@@ -207,6 +207,10 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 			machines[name] = append(machines[name], server.LocalVM{Name: vm.Name, Tags: vm.Tags})
 		}
 	}
+	var pipelines []server.LocalPipeline
+	for _, given := range r.Pipelines {
+		pipelines = append(pipelines, server.LocalPipeline{Source: given.Source, Number: given.Number, Folder: given.Folder})
+	}
 	watched := agent.Local{Kept: r.Work != "", Break: r.Break, Record: r.Record, Replay: r.Replay}
 	if r.InPlace {
 		watched.Sources = r.Root
@@ -215,7 +219,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 	defer close(finished)
 	go endAtOnce(ctx, finished)
 	res, err := server.RunLocal(ctx, server.LocalOptions{
-		Tasks: library, Machines: machines, Applications: r.Applications, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
+		Tasks: library, Machines: machines, Applications: r.Applications, Pipelines: pipelines, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
 		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
 		Reason: reason, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,

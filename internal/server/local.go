@@ -39,6 +39,7 @@ type LocalOptions struct {
 	SecureFiles  map[string][]byte    // name → content
 	Machines     map[string][]LocalVM // of environments, by name
 	Applications []string             // files
+	Pipelines    []LocalPipeline      // of pipeline resources
 	Only         pipeline.Selection
 	Reason       run.Reason
 	Jobs         int         // at a time
@@ -179,7 +180,7 @@ func (l *local) open(ctx context.Context, data string) error {
 	if l.Server, err = open(ctx, cfg, inMemory, l.o.Version, l.o.Log); err != nil {
 		return err
 	}
-	l.git.Folder = filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
+	l.git.Scratch, l.git.Folder = true, filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenFor(ctx); err != nil {
@@ -239,6 +240,9 @@ func (l *local) queue(ctx context.Context) (string, error) {
 		l.mu.Unlock()
 	}
 	if err := l.groupsOf(ctx); err != nil {
+		return "", err
+	}
+	if err := l.pipelinesOf(ctx, repo, branch, commit); err != nil {
 		return "", err
 	}
 	p, err := l.runs.CreatePipeline(ctx, l.project.ID, pipelineName(l.o.Root, l.o.File), repo, l.o.File, nil)

@@ -50,7 +50,7 @@ func (l *local) keepJSON(name string, value any) error {
 	if err != nil {
 		return err
 	}
-	return rootfs.WriteFile(filepath.Join(l.o.Folder, name), append(data, '\n'), 0o644)
+	return rootfs.ReplaceFile(filepath.Join(l.o.Folder, name), append(data, '\n'), 0o644)
 }
 
 // keepAttachments writes summaries/STAGE.JOB.STEP-NAME and, for all else,

@@ -102,21 +102,39 @@ func open(ctx context.Context, cfg Config, database opener, version string, log 
 	if s.blobs, err = blobstore.OpenFolder(filepath.Join(cfg.Data, "blobs")); err != nil {
 		return nil, err
 	}
-	sealer, err := seal.OpenFile(filepath.Join(cfg.Data, "keys", "kek"))
+	sealer, err := s.sealer()
 	if err != nil {
 		return nil, err
 	}
 	s.git = &gitcli.Git{Binary: cfg.Git.Binary, Folder: filepath.Join(cfg.Data, "git")}
-	snapshots := filepath.Join(cfg.Data, "snapshots")
-	if err := os.MkdirAll(snapshots, 0o700); err != nil {
+	gatewayFile, dnsFile, err := s.snapshots()
+	if err != nil {
 		return nil, err
 	}
 	s.planes = &planes{client: &http.Client{Timeout: 10 * time.Second},
-		gateway: gateway.New(gateway.Options{Logger: log, SnapshotFile: filepath.Join(snapshots, "gateway.json")}),
-		dns:     dnsserver.New(dnsserver.Options{Logger: log, SnapshotFile: filepath.Join(snapshots, "dns.json")})}
+		gateway: gateway.New(gateway.Options{Logger: log, SnapshotFile: gatewayFile}),
+		dns:     dnsserver.New(dnsserver.Options{Logger: log, SnapshotFile: dnsFile})}
 	s.build(sealer)
 	s.handle()
 	return s, nil
+}
+
+// sealer keeps its key as long as the documents that it seals are kept.
+func (s *Server) sealer() (*seal.Sealer, error) {
+	if s.db.memory != nil {
+		return seal.Ephemeral()
+	}
+	return seal.OpenFile(filepath.Join(s.cfg.Data, "keys", "kek"))
+}
+
+// snapshots are the files from which traffic is served before anything else is
+// ready; "" where nothing outlives the process.
+func (s *Server) snapshots() (gateway, dns string, err error) {
+	if s.db.memory != nil {
+		return "", "", nil
+	}
+	folder := filepath.Join(s.cfg.Data, "snapshots")
+	return filepath.Join(folder, "gateway.json"), filepath.Join(folder, "dns.json"), os.MkdirAll(folder, 0o700)
 }
 
 func writable(folder string) error {

@@ -25,6 +25,8 @@ import (
 type Git struct {
 	Binary string // git, 2.39 or newer
 	Folder string // holds <id>.git
+	// Scratch says that the repositories are thrown away with the process.
+	Scratch bool
 
 	seen remembered
 }
@@ -86,11 +88,15 @@ func (g *Git) Init(_ context.Context, repoID, defaultBranch string) error {
 		}
 	}
 	config := "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n" + settings
-	if err := rootfs.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
+	write := rootfs.WriteFile
+	if g.Scratch {
+		write = rootfs.ReplaceFile
+	}
+	if err := write(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
 		return err
 	}
 	// HEAD comes last: a folder without it is no repository.
-	return rootfs.WriteFile(filepath.Join(dir, "HEAD"), []byte("ref: refs/heads/"+defaultBranch+"\n"), 0o600)
+	return write(filepath.Join(dir, "HEAD"), []byte("ref: refs/heads/"+defaultBranch+"\n"), 0o600)
 }
 
 // settings of every repository: bad objects are refused, nothing runs by itself,

@@ -38,6 +38,19 @@ func OpenFile(name string) (*Sealer, error) {
 	return &Sealer{key}, nil
 }
 
+// Ephemeral makes a sealer whose key ends with the process.
+func Ephemeral() (*Sealer, error) {
+	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return nil, err
+	}
+	key, err := aead.New(handle)
+	if err != nil {
+		return nil, err
+	}
+	return &Sealer{key}, nil
+}
+
 func read(name string) (*keyset.Handle, error) {
 	info, err := os.Stat(name)
 	if err != nil {

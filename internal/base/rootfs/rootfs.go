@@ -217,8 +217,18 @@ func addFile(zw *zip.Writer, p, name string, info fs.FileInfo) error {
 }
 
 // WriteFile replaces a file by rename, so that a reader sees the old content or
-// the new, and a crash leaves one of them.
+// the new, and a crash leaves one of them, even one of the machine.
 func WriteFile(name string, data []byte, perm os.FileMode) error {
+	return replace(name, data, perm, (*os.File).Sync)
+}
+
+// ReplaceFile is WriteFile for what can be made again: it does not wait for the
+// disk, and a crash of the machine may spoil the file.
+func ReplaceFile(name string, data []byte, perm os.FileMode) error {
+	return replace(name, data, perm, func(*os.File) error { return nil })
+}
+
+func replace(name string, data []byte, perm os.FileMode, flush func(*os.File) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return err
@@ -228,7 +238,7 @@ func WriteFile(name string, data []byte, perm os.FileMode) error {
 		err = tmp.Chmod(perm)
 	}
 	if err == nil {
-		err = tmp.Sync()
+		err = flush(tmp)
 	}
 	if cerr := tmp.Close(); err == nil {
 		err = cerr

@@ -74,7 +74,7 @@ func (s *Snapshot) look(ctx context.Context) (h head, err error) {
 	} else if data, err := os.ReadFile(filepath.Join(s.dir, "HEAD")); err == nil { // before the first commit
 		h.branch, _ = strings.CutPrefix(strings.TrimSpace(string(data)), "ref: refs/heads/")
 	}
-	if err := rootfs.WriteFile(filepath.Join(s.Bare, "objects", "info", "alternates"), []byte(s.own+"\n"), 0o600); err != nil {
+	if err := rootfs.ReplaceFile(filepath.Join(s.Bare, "objects", "info", "alternates"), []byte(s.own+"\n"), 0o600); err != nil {
 		return h, err
 	}
 	if data, err := os.ReadFile(filepath.Join(lines[0], "shallow")); err == nil { // history ends here, too

@@ -53,10 +53,10 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	o := &localFlags{}
 	cmd.Use = "run [FILE]"
 	cmd.Short = "Runs a pipeline here, without a server; or shows runs of the server."
-	cmd.Example = indent("penstock run\npenstock run pipelines/ci.yml --param env=prod\npenstock run ci.yml --approve production -o json\n") + cmd.Example
+	cmd.Example = indent("penstock run\npenstock run pipelines/ci.yml --param env=prod\npenstock run ci.yml --approve production -o json\npenstock run --watch --job build\npenstock run --break-on failure\npenstock run --sandbox\n") + strings.TrimLeft(cmd.Example, " ")
 	o.register(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.event, "event", "", "what starts the run: `push`, pr or schedule (default: a person)")
+	f.StringVar(&o.event, "event", "", "`what` starts the run: push, pr or schedule (default: a person)")
 	f.StringVar(&o.local, "local", "", "the `file` instead of penstock.local.yml")
 	f.StringArrayVar(&o.secrets, "secret", nil, "`NAME=FILE` of a secret; NAME alone takes the environment variable")
 	f.StringArrayVar(&o.approve, "approve", nil, "`environment`, stage or all: go on without asking")
@@ -81,33 +81,13 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 		case len(args) == 1 && isPipelineFile(args[0]):
 			return c.runFile(cmd.Context(), o, args[0])
 		case len(args) == 0:
-			if file := c.usualFile(); file != "" {
+			if file := localrun.UsualFile(c.path(".")); file != "" {
 				return c.runFile(cmd.Context(), o, file)
 			}
 		}
 		return inner(cmd, args)
 	}
 	return cmd
-}
-
-// usualFile is where a pipeline is when nobody says: here, or in a folder above
-// it up to the root of the checkout.
-func (c *cli) usualFile() string {
-	dir, err := filepath.Abs(c.path("."))
-	if err != nil {
-		return ""
-	}
-	for {
-		for _, name := range []string{"azure-pipelines.yml", "azure-pipelines.yaml", ".azure-pipelines.yml", ".azure-pipelines/azure-pipelines.yml", ".azuredevops/azure-pipelines.yml"} {
-			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
-				return localrun.Relative(c.path("."), filepath.Join(dir, name))
-			}
-		}
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {
-			return ""
-		}
-		dir = filepath.Dir(dir)
-	}
 }
 
 // rerunCommand repeats a step of a local run.
@@ -291,6 +271,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	if err := plan.Select(pipeline.Selection{Spare: job.Only.Spare}); err != nil {
 		return nil, nil, err
 	}
+	c.questions(o, local, plan)
 	return job, plan, job.Outside(ctx, plan, local, sources, c.Env)
 }
 
@@ -449,8 +430,8 @@ func (c *cli) screen() *runview.Screen {
 
 func (c *cli) resultMark(r run.Result) string { return c.markOf("completed", string(r)) }
 
-// answerLocally answers an approval: by flags, by the local file, by the person.
-func (c *cli) answerLocally(_ context.Context, o *localFlags, local *language.LocalFile, plan *pipeline.Plan, stage, job, instructions string) (bool, error) {
+// answered is what flags and the local file say to a question of a stage.
+func (o *localFlags) answered(local *language.LocalFile, plan *pipeline.Plan, stage, job string) (yes, known bool) {
 	names := []string{"all", stage, job}
 	if s := plan.Stage(stage); s != nil {
 		for _, j := range s.Jobs {
@@ -463,10 +444,31 @@ func (c *cli) answerLocally(_ context.Context, o *localFlags, local *language.Lo
 		same := func(s string) bool { return name != "" && strings.EqualFold(s, name) }
 		switch answer := local.Environments[name].Approve; {
 		case slices.ContainsFunc(o.reject, same), answer == "no":
-			return false, nil
+			return false, true
 		case slices.ContainsFunc(o.approve, same), answer == "yes":
-			return true, nil
+			return true, true
 		}
+	}
+	return false, false
+}
+
+// questions warns of what the run may ask when nobody is there to answer. It is
+// no error: a condition may leave the question out.
+func (c *cli) questions(o *localFlags, local *language.LocalFile, plan *pipeline.Plan) {
+	if _, person := c.terminal(); person || o.list {
+		return
+	}
+	for stage, job := range localrun.Questions(plan) {
+		if _, known := o.answered(local, plan, stage, job); !known {
+			c.say("warning: stage %s may wait for an answer that nobody gives: --approve %s, or --reject %s", printable(stage), printable(stage), printable(stage))
+		}
+	}
+}
+
+// answerLocally answers an approval: by flags, by the local file, by the person.
+func (c *cli) answerLocally(_ context.Context, o *localFlags, local *language.LocalFile, plan *pipeline.Plan, stage, job, instructions string) (bool, error) {
+	if yes, known := o.answered(local, plan, stage, job); known {
+		return yes, nil
 	}
 	if _, person := c.terminal(); !person {
 		return false, fault.New(fault.Invalid, "needs-terminal", "stage %s waits for an answer, and stdin is not a terminal", stage).Got("%s", instructions).

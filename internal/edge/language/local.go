@@ -27,7 +27,8 @@ type LocalFile struct {
 	Environments   map[string]LocalEnvironment      `yaml:"environments"`
 	Pools          map[string]LocalPool             `yaml:"pools"` // by name; "*" is any other
 	Applications   map[string]string                `yaml:"applications"`
-	Tasks          []string                         `yaml:"tasks"` // folders
+	Tasks          []string                         `yaml:"tasks"`     // folders
+	Pipelines      map[string]string                `yaml:"pipelines"` // alias of a resource → local run: latest or N
 	Connections    map[string]LocalConnection       `yaml:"serviceConnections"`
 	SecureFiles    map[string]LocalSecureFile       `yaml:"secureFiles"`
 

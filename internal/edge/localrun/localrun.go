@@ -30,6 +30,7 @@ type Request struct {
 	VMs                map[string][]VM   // of environments, by name
 	Applications       []string          // files
 	Tasks              []string          // folders of tasks
+	Pipelines          []Pipeline        // of pipeline resources
 	Only               pipeline.Selection
 	Event              string // push, pr, schedule or "" for a person
 	Jobs               int
@@ -93,8 +94,11 @@ func NewFolder(root string) (string, int, error) {
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return "", 0, fault.Wrap(err, fault.Invalid, "not-writable", "the checkout cannot be written").At("%s", base)
 	}
-	if err := rootfs.WriteFile(filepath.Join(root, ".penstock", ".gitignore"), []byte("*\n"), 0o644); err != nil {
-		return "", 0, err
+	ignore := filepath.Join(root, ".penstock", ".gitignore")
+	if _, err := os.Stat(ignore); err != nil {
+		if err := rootfs.ReplaceFile(ignore, []byte("*\n"), 0o644); err != nil {
+			return "", 0, err
+		}
 	}
 	all, err := numbers(root)
 	if err != nil {
@@ -124,7 +128,7 @@ func Keep(folder string, r Record, plan *pipeline.Plan) error {
 		if err != nil {
 			return err
 		}
-		if err := rootfs.WriteFile(filepath.Join(folder, name), append(data, '\n'), 0o644); err != nil {
+		if err := rootfs.ReplaceFile(filepath.Join(folder, name), append(data, '\n'), 0o644); err != nil {
 			return err
 		}
 	}
@@ -158,4 +162,24 @@ func Relative(from, path string) string {
 		return rel
 	}
 	return path
+}
+
+// UsualFile is where a pipeline is when nobody says: in a folder or above it, up
+// to the root of the checkout; "" where there is none.
+func UsualFile(from string) string {
+	dir, err := filepath.Abs(from)
+	if err != nil {
+		return ""
+	}
+	for {
+		for _, name := range []string{"azure-pipelines.yml", "azure-pipelines.yaml", ".azure-pipelines.yml", ".azure-pipelines/azure-pipelines.yml", ".azuredevops/azure-pipelines.yml"} {
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+				return Relative(from, filepath.Join(dir, name))
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {
+			return ""
+		}
+		dir = filepath.Dir(dir)
+	}
 }

@@ -3,10 +3,14 @@ package localrun
 import (
 	"cmp"
 	"fmt"
+	"iter"
+	"slices"
+	"strconv"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/edge/language"
 )
 
@@ -31,7 +35,51 @@ func (r *Request) Resources(plan *pipeline.Plan, local *language.LocalFile) erro
 	for _, folder := range local.Tasks {
 		r.Tasks = append(r.Tasks, local.Path(folder))
 	}
+	if err := r.pipelines(plan, local); err != nil {
+		return err
+	}
 	return r.pools(plan, local)
+}
+
+// Pipeline is an earlier local run that stands for a pipeline resource.
+type Pipeline struct {
+	Source, Number, Folder string
+}
+
+func (r *Request) pipelines(plan *pipeline.Plan, local *language.LocalFile) error {
+	var missing []string
+	for _, res := range plan.Resources.Pipelines {
+		name := cmp.Or(local.Pipelines[res.Alias], "latest")
+		folder, record, err := r.earlier(name)
+		if err != nil {
+			missing = append(missing, fmt.Sprintf("%s:%d:%d: pipeline resource %s (%s): %v", res.Origin.File, res.Origin.Line, res.Origin.Column, res.Alias, res.Source, err))
+			continue
+		}
+		r.Pipelines = append(r.Pipelines, Pipeline{Source: res.Source, Number: record.Number, Folder: folder})
+	}
+	if len(missing) > 0 {
+		return fault.New(fault.Invalid, "no-resource-run", "%s", strings.Join(missing, "\n")).Want("a local run that succeeded, with the artifacts that are needed").
+			Try("run the other pipeline first: penstock run FILE; or name a run: pipelines: { ALIAS: N } in penstock.local.yml")
+	}
+	return nil
+}
+
+// earlier finds a run: by number, or the latest that succeeded of another file.
+func (r *Request) earlier(name string) (string, *Record, error) {
+	if name != "latest" {
+		return Find(r.Root, name)
+	}
+	all, err := numbers(r.Root)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, n := range slices.Backward(all) {
+		folder, record, err := Find(r.Root, strconv.Itoa(n))
+		if err == nil && record.File != r.File && (record.Result == run.Succeeded || record.Result == run.SucceededWithIssues) {
+			return folder, record, nil
+		}
+	}
+	return "", nil, fmt.Errorf("no run of another file has succeeded here")
 }
 
 func (r *Request) pools(plan *pipeline.Plan, local *language.LocalFile) error {
@@ -64,4 +112,20 @@ func poolOf(local *language.LocalFile, name string) language.LocalPool {
 		}
 	}
 	return local.Pools["*"]
+}
+
+// Questions yields the stages and jobs in which a person is asked.
+func Questions(plan *pipeline.Plan) iter.Seq2[string, string] {
+	return func(yield func(stage, job string) bool) {
+		for _, s := range plan.Stages {
+			for _, j := range s.Jobs {
+				asks := func(step pipeline.Step) bool {
+					return strings.EqualFold(step.Task, "ManualValidation") && !step.Disabled
+				}
+				if j.Pool.Server && slices.ContainsFunc(j.Steps, asks) && !yield(s.Name, j.Name) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -26,7 +26,7 @@ func KeepStep(folder string, s run.RecordedStep) error {
 	if err != nil {
 		return err
 	}
-	return rootfs.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.json", s.Order)), append(data, '\n'), 0o600)
+	return rootfs.ReplaceFile(filepath.Join(dir, fmt.Sprintf("%02d.json", s.Order)), append(data, '\n'), 0o600)
 }
 
 // Find returns the folder and the record of a run: local:N, N or latest.

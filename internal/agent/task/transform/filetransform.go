@@ -146,7 +146,7 @@ func transformFile(name string, find lookup, substitute func(string, lookup) (st
 	if info, err := os.Stat(name); err == nil {
 		perm = info.Mode().Perm()
 	}
-	return n, rootfs.WriteFile(name, enc.encode(text), perm)
+	return n, rootfs.ReplaceFile(name, enc.encode(text), perm)
 }
 
 // refuseXDT says so where a transformation of configuration files was meant:

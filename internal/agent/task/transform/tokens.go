@@ -174,7 +174,7 @@ func (w *tokens) file(from, to string) error {
 		perm = info.Mode().Perm()
 	}
 	w.c.Printf("%s: %d tokens replaced", to, w.replaced-before)
-	return rootfs.WriteFile(to, enc.encode(text), perm)
+	return rootfs.ReplaceFile(to, enc.encode(text), perm)
 }
 
 // replace puts values in the places of tokens. above are the names whose values
