@@ -54,7 +54,7 @@ func TestStories(t *testing.T) {
 		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": up, "stop": stop, "kill9": kill9, "eventually": eventually, "spans": spans, "served": served, "newversion": newVersion,
-			"mini": mini, "disk": disk, "exhaust": exhaust, "git": git, "as": as, "swaps": swaps,
+			"mini": mini, "example": example, "disk": disk, "exhaust": exhaust, "git": git, "as": as, "swaps": swaps,
 			"rest": rest, "page": page, "follow": follow, "sshd": sshd, "hook": hook,
 		},
 	})

@@ -28,6 +28,13 @@ func run(ts *testscript.TestScript, stdin string, args ...string) string {
 	return string(out)
 }
 
+// example copies the shipped example into a folder of the story: example FOLDER.
+func example(ts *testscript.TestScript, _ bool, args []string) {
+	home, err := os.Getwd() // that of the tests
+	ts.Check(err)
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(filepath.Join(home, "..", "examples", "storefront"))))
+}
+
 // mini makes project shop with application mini, its repository in folder app
 // of the story, its pipelines, and (unless "bare" is given) a first release in
 // production and a second build, 1.0.2, ready to be delivered.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -110,14 +111,14 @@ func (l *local) joined(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		missing := ""
+		missing, id := "", ""
 		vms, err := l.Server.environments.VMs.Find(ctx, store.Where("project_id", l.project.ID))
 		if err != nil {
 			return err
 		}
 		for _, v := range vms {
 			if v.AgentID == "" {
-				missing = v.Name
+				missing, id = v.Name, v.ID
 			}
 		}
 		if missing == "" {
@@ -126,7 +127,8 @@ func (l *local) joined(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			return fault.New(fault.Unavailable, "vm-silent", "the agent of VM %s does not report", missing).At("%s", filepath.Join(l.cfg.Data, "vms"))
+			console, _ := os.ReadFile(filepath.Join(l.cfg.Data, "vms", id, "console.log"))
+			return fault.New(fault.Unavailable, "vm-silent", "the agent of VM %s does not report", missing).Got("%s", cmp.Or(strings.TrimSpace(string(console[max(0, len(console)-500):])), "nothing on its console"))
 		}
 	}
 }

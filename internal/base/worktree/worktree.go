@@ -125,7 +125,7 @@ func (s *Snapshot) commit(ctx context.Context, h head) (string, int, error) {
 	if s.own != "" {
 		env = append(env, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+s.own)
 	}
-	if _, err := s.run(ctx, s.dir, env, "add", "-A", "--", ".", ":(exclude).penstock"); err != nil {
+	if _, err := s.run(ctx, s.dir, env, "add", "-A", "--", "."); err != nil {
 		return "", 0, err
 	}
 	tree, err := s.run(ctx, s.dir, env, "write-tree")

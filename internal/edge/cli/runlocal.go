@@ -154,6 +154,7 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 		if err != nil {
 			return err
 		}
+		local.Vault = c.vaultOf
 		job, plan, err := c.prepare(ctx, o, w, local, root, rel)
 		if err != nil {
 			return err
@@ -237,7 +238,6 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	}
 	job := &localrun.Request{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
 		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
-	local.Vault = c.vaultOf
 	for _, r := range plan.Resources.Repositories {
 		for _, key := range []string{r.Alias, r.Name} {
 			if folder := w.Repos[key]; folder != "" {

@@ -31,6 +31,9 @@ func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *langu
 		if ref.Kind != reference.VariableGroup || r.Plain[ref.Name] != nil {
 			continue
 		}
+		if _, own := local.Applications[ref.Name]; own { // the application keeps it
+			continue
+		}
 		group, known := local.VariableGroups[ref.Name]
 		if !known { // one that the file does not name holds the given secrets that are used
 			group = usedSecrets(plan, sources)
