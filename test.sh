@@ -18,6 +18,8 @@ need() {
 
 need git git
 need python3 python3 # for cases of Python tasks
+[ -x /usr/sbin/sshd ] || need sshd "openssh-server openssh-sftp-server" # the other machine of SSH tasks
+need ssh openssh-client
 need gcc "gcc libc6-dev" # the race detector links with C
 export CGO_ENABLED=1 # for the tests only: the product is built without
 tools=$(go env GOPATH)/bin

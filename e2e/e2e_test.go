@@ -55,7 +55,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": up, "stop": stop, "kill9": kill9, "killagent": killAgent, "eventually": eventually, "spans": spans, "served": served, "newversion": newVersion,
 			"mini": mini, "example": example, "disk": disk, "exhaust": exhaust, "git": git, "as": as, "swaps": swaps,
-			"rest": rest, "page": page, "follow": follow,
+			"rest": rest, "page": page, "follow": follow, "sshd": sshd, "hook": hook,
 		},
 	})
 }
@@ -150,6 +150,7 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	u := readUp(ts)
 	ts.Setenv("URL", u.URL)
+	ts.Setenv("SITE", strings.TrimPrefix(u.URL, "http://")) // what login calls the context
 	ts.Setenv("PENSTOCK_SERVER", u.URL)
 	ts.Setenv("GATEWAY", u.Ports.Gateway)
 	ts.Setenv("DNS", u.Ports.DNS)

@@ -235,7 +235,11 @@ func (s *step) pull(ctx context.Context, image string, spec pipeline.ContainerRe
 	} else if spec.LocalImage {
 		return fault.Wrap(err, fault.NotFound, "no-image", "image %s is not on this machine, and localImage says not to fetch it", image)
 	}
-	var err error
+	config, err := s.registryLogin(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(config) }()
 	for n := range 3 {
 		if n > 0 {
 			select {
@@ -244,7 +248,7 @@ func (s *step) pull(ctx context.Context, image string, spec pipeline.ContainerRe
 			case <-s.machine.After(time.Duration(n*n) * time.Second):
 			}
 		}
-		if err = s.tell(ctx, nil, "pull", image); err == nil {
+		if err = s.tell(ctx, registryAccess(config), "pull", image); err == nil {
 			return nil
 		}
 	}

@@ -20,7 +20,7 @@ func init() {
 	effects = map[string]effect{
 		"task.setvariable": (*step).setFromCommand, "task.setsecret": setSecret, "task.settaskvariable": (*step).setPrivate,
 		"task.logissue": (*step).logIssue, "task.issue": (*step).logIssue, "task.complete": (*step).complete, "task.prependpath": prependPath,
-		"task.setprogress": (*step).setProgress, "task.debug": debugLine, "task.logdetail": (*step).logDetail, "task.setendpoint": setEndpoint,
+		"task.setprogress": (*step).setProgress, "task.debug": debugLine, "task.logdetail": (*step).logDetail, "task.setendpoint": (*step).setEndpoint,
 		"task.addattachment": addAttachment, "task.uploadsummary": uploadSummary, "task.uploadfile": uploadFile,
 		"artifact.upload": (*step).queueUpload, "artifact.associate": associate,
 		"build.updatebuildnumber": (*step).setNumber, "build.addbuildtag": addTag, "build.uploadlog": uploadLog, "build.uploadsummary": uploadSummary,

@@ -256,26 +256,3 @@ func (s *step) logDetail(c command.Command) error {
 	}
 	return nil
 }
-
-// setEndpoint checks what it can: this job has no service connections that a
-// step could change.
-func setEndpoint(_ *step, c command.Command) error {
-	key, err := needProperty(c, "id")
-	if err != nil {
-		return err
-	}
-	field, err := needProperty(c, "field")
-	if err != nil {
-		return err
-	}
-	switch strings.ToLower(field) {
-	case "url":
-	case "authparameter", "dataparameter":
-		if _, err := needProperty(c, "key"); err != nil {
-			return err
-		}
-	default:
-		return fault.New(fault.Invalid, "endpoint-field", "there is no field %q", field).Want("authParameter, dataParameter or url")
-	}
-	return fault.New(fault.NotFound, "no-endpoint", "this job has no service connection %s", key)
-}

@@ -18,6 +18,7 @@ import (
 	"penstock.dev/penstock/internal/base/telemetry"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // Link is where a job's progress goes. Both methods return at once; what they
@@ -68,7 +69,8 @@ type job struct {
 	vars      map[string]run.Variable // by lower-case name
 	keepCase  map[string]bool         // variables whose environment name keeps its case
 	outputs   map[string]string       // step.variable
-	paths     []string                // prepended to PATH, newest first
+	conns     []*serviceconnection.Opened
+	paths     []string // prepended to PATH, newest first
 	number    string
 	shortSaid bool
 	pathSaid  bool
@@ -175,6 +177,7 @@ func (j *job) prepare() error {
 		}
 	}
 	j.masker.Add(j.m.AccessToken)
+	j.connections()
 	j.dir = filepath.Join(j.machine.Work, j.m.PipelineID)
 	if old := j.machine.Local.Replay; old != nil && j.machine.Local.Kept {
 		j.machine.Work, j.dir = old.Work, old.Variables["Pipeline.Workspace"]
@@ -270,6 +273,10 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		s.begin()
 		j.worsen(s.end(s.fail("condition: " + message(err))))
 		return
+	}
+	if name := s.stub(); name != "" && ok && !spec.Disabled {
+		s.Issue("warning", "the step is skipped: service connection "+name+" is a stub in this run, so what the step does cannot be done here")
+		ok = false
 	}
 	if !ok || spec.Disabled {
 		s.report.State, s.report.Result = run.Completed, run.Skipped

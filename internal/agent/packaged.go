@@ -80,7 +80,7 @@ func (s *step) packagePart(part tasklib.Part) task.Func {
 	return func(ctx context.Context, _ *task.Context) error {
 		url, _ := s.Lookup("System.TeamFoundationCollectionUri")
 		c := &nodetask.Call{Host: s, Task: s.packaged.found, Part: part, Inputs: s.spec.Inputs, Variables: s.snapshot(), TaskVariables: s.ownVariables(),
-			Endpoints:   []nodetask.Endpoint{nodetask.System(url, s.m.AccessToken)},
+			Endpoints: append(s.endpoints(), nodetask.System(url, s.m.AccessToken)), SecureFiles: s.files(),
 			Programs:    nodetask.Programs{Folder: s.machine.NodeFolder, ToolCache: s.machine.ToolCache, Path: os.Getenv("PATH")},
 			DisplayName: s.report.DisplayName, InstanceID: id.From("step", s.m.JobID, strconv.Itoa(s.order)), InstanceName: s.spec.Name, Warn: func(text string) { s.Issue("warning", text) }}
 		return c.Run(ctx)

@@ -23,6 +23,7 @@ import (
 	"penstock.dev/penstock/internal/domain/project"
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/variablegroup"
 )
 
@@ -34,9 +35,11 @@ type LocalOptions struct {
 	Parameters   map[string]any
 	Variables    map[string]string
 	Groups       map[string]LocalGroup // variable groups by name
-	Machines     map[string][]LocalVM  // of environments, by name
-	Applications []string              // files
-	Pipelines    []LocalPipeline       // of pipeline resources
+	Connections  []serviceconnection.Spec
+	SecureFiles  map[string][]byte    // name → content
+	Machines     map[string][]LocalVM // of environments, by name
+	Applications []string             // files
+	Pipelines    []LocalPipeline      // of pipeline resources
 	Only         pipeline.Selection
 	Reason       run.Reason
 	Jobs         int         // at a time
@@ -307,6 +310,16 @@ func pipelineName(root, file string) string {
 }
 
 func (l *local) groupsOf(ctx context.Context) error {
+	for _, spec := range l.o.Connections {
+		if _, err := l.connections.Create(ctx, l.project.ID, spec); err != nil {
+			return err
+		}
+	}
+	for name, content := range l.o.SecureFiles {
+		if _, err := l.secureFiles.Upload(ctx, l.project.ID, name, content); err != nil {
+			return err
+		}
+	}
 	for name, g := range l.o.Groups {
 		if _, err := l.Server.groups.Put(ctx, &variablegroup.Group{ProjectID: l.project.ID, Name: name, Variables: g.Plain}, g.Secret); err != nil {
 			return err

@@ -42,14 +42,14 @@ func (s *Server) routes() http.Handler {
 
 func (s *Server) pageServices() webui.Services {
 	return webui.Services{Organization: s.cfg.Organization, Version: s.version, Clock: s.clock, Log: s.log, Identity: s.identity, Audit: s.audit,
-		Projects: s.projects, Repos: s.repos, PullRequests: s.prs, Pools: s.pools, Environments: s.environments, Applications: s.apps, Runs: s.runs,
+		Projects: s.projects, Repos: s.repos, PullRequests: s.prs, Pools: s.pools, Environments: s.environments, Applications: s.apps, Runs: s.runs, Connections: s.connections, SecureFiles: s.secureFiles,
 		Artifacts: s.artifacts, Links: s.links, Attachments: s.attachments, Tests: s.tests, Monitor: s.monitor, Watch: s.planes, Hub: s.hub, GatewayPort: func() string { return portSuffix(s.ports.Gateway) }, Stopping: s.stopping}
 }
 
 func (s *Server) apiServices() devopsapi.Services {
 	v := devopsapi.Services{Organization: s.cfg.Organization, Version: s.version, Clock: s.clock, Log: s.log, Identity: s.identity, Audit: s.audit,
 		Projects: s.projects, Repos: s.repos, PullRequests: s.prs, Pools: s.pools, Environments: s.environments, Applications: s.apps, Vaults: s.vaults,
-		VariableGroups: s.groups, Runs: s.runs, Artifacts: s.artifacts, Links: s.links, Attachments: s.attachments, Tests: s.tests, Monitor: s.monitor, Watch: s.planes, Hub: s.hub,
+		VariableGroups: s.groups, Connections: s.connections, SecureFiles: s.secureFiles, Runs: s.runs, Artifacts: s.artifacts, Links: s.links, Attachments: s.attachments, Tests: s.tests, Monitor: s.monitor, Watch: s.planes, Hub: s.hub,
 		GatewayPort: func() string { return portSuffix(s.ports.Gateway) }}
 	if s.cfg.VMs.Local.Enabled {
 		v.Machines = s.machines

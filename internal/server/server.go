@@ -20,6 +20,7 @@ import (
 
 	"penstock.dev/penstock/internal/adapter/blobstore"
 	"penstock.dev/penstock/internal/adapter/gitcli"
+	"penstock.dev/penstock/internal/adapter/outbound"
 	"penstock.dev/penstock/internal/adapter/seal"
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
@@ -39,6 +40,8 @@ import (
 	"penstock.dev/penstock/internal/domain/pullrequest"
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/domain/variablegroup"
 	"penstock.dev/penstock/internal/edge/dnsserver"
@@ -70,6 +73,8 @@ type Server struct {
 	apps         *application.Service
 	vaults       *keyvault.Service
 	groups       *variablegroup.Service
+	connections  *serviceconnection.Service
+	secureFiles  *securefile.Service
 	runs         *run.Service
 	artifacts    *artifact.Service
 	links        *artifact.Links
@@ -172,6 +177,10 @@ func (s *Server) build(sealer keyvault.Sealer) {
 	s.vaults = &keyvault.Service{Vaults: table[keyvault.Vault](db, "vaults", "vault"),
 		Secrets: table[keyvault.Secret](db, "secrets", "secret"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
 	s.groups = &variablegroup.Service{Groups: table[variablegroup.Group](db, "variable_groups", "variable group"), Tx: db, Audit: s.audit, Vaults: s.vaults}
+	s.connections = &serviceconnection.Service{Connections: table[serviceconnection.Connection](db, "service_connections", "service connection"),
+		Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
+	s.secureFiles = &securefile.Service{Files: table[securefile.File](db, "secure_files", "secure file"),
+		Contents: table[securefile.Content](db, "secure_file_contents", "secure file"), Tx: db, Audit: s.audit, Clock: s.clock, Sealer: sealer}
 	s.artifacts = &artifact.Service{Artifacts: table[artifact.Artifact](db, "artifacts", "artifact"), Uses: table[artifact.Use](db, "artifact_uses", "use of an artifact"),
 		Tx: db, Blobs: s.blobs, Clock: s.clock}
 	s.links = &artifact.Links{Links: table[artifact.Link](db, "artifact_links", "artifact"), Clock: s.clock}
@@ -190,7 +199,7 @@ func (s *Server) build(sealer keyvault.Sealer) {
 		Plans: table[run.Planned](db, "plans", "plan"), Stages: table[run.Stage](db, "stages", "stage"),
 		Phases: table[run.Phase](db, "phases", "phase"), Jobs: table[run.Job](db, "jobs", "job")},
 		Tx: db, Audit: s.audit, Clock: s.clock, Identity: s.identity, Projects: s.projects, Repos: s.repos, Pools: s.pools, Environments: s.environments,
-		Applications: s.apps, VariableGroups: s.groups, Artifacts: s.artifacts, Logs: db.logs, Hub: s.hub,
+		Applications: s.apps, VariableGroups: s.groups, Connections: s.connections, SecureFiles: s.secureFiles, Artifacts: s.artifacts, Logs: db.logs, Hub: s.hub,
 		Address: run.Address{Organization: s.cfg.Organization, BaseURL: s.URL}, ImpliedTrigger: s.cfg.Orchestrator.ImpliedCITrigger}
 	s.runs.ServerTasks = s.tasks()
 	s.prs = &pullrequest.Service{PullRequests: table[pullrequest.PullRequest](db, "pull_requests", "pull request"),
@@ -207,7 +216,7 @@ func (s *Server) tasks() map[string]run.ServerTask {
 			return lines, nil, err
 		}
 	}
-	return map[string]run.ServerTask{"penstockswap": traffic(false), "penstockrollback": traffic(true)}
+	return map[string]run.ServerTask{"penstockswap": traffic(false), "penstockrollback": traffic(true), "invokerestapi": (&invoker{runs: s.runs, client: outbound.New()}).invoke}
 }
 
 // handle connects the outbox with the use cases.

@@ -26,6 +26,7 @@ func init() {
 	Register(&Task{Name: "PenstockWebDeploy", Major: []string{"1"}, Run: webDeploy})
 	Register(&Task{Name: "IISWebAppDeploymentOnMachineGroup", Major: []string{"0"}, Run: iisDeploy,
 		Aliases: map[string]string{"websitename": "websitename", "virtualapplication": "virtualapplication"}})
+	Register(&Task{Name: "AzureRmWebAppDeployment", Major: []string{"4", "5"}, Run: azureWebApp})
 }
 
 // appView is what the server tells of an application.
@@ -316,27 +317,36 @@ func iisDeploy(ctx context.Context, c *Context) error {
 			return fault.New(fault.Invalid, "unsupported-input", "input %s is not supported by this version", unsupported)
 		}
 	}
-	var target string
-	if c.Job.Application != "" && strings.EqualFold(site, c.Job.Application) {
-		v := &appView{}
-		if err := c.Client.JSON(ctx, http.MethodGet, "/_apis/penstock/applications/"+url.PathEscape(site), nil, v); err != nil {
-			return err
-		}
-		target = siteFolder(vm, v.Application.Spec.Service)
-	} else if filepath.IsLocal(site) {
-		target = filepath.Join(vm.Data(), "sites", site)
-	} else {
-		return fault.New(fault.Invalid, "invalid-name", "WebSiteName %q is not usable", site)
+	target, err := siteTarget(ctx, c, vm, site)
+	if err != nil {
+		return err
 	}
 	return apply(ctx, c, file, target)
 }
 
-func apply(ctx context.Context, c *Context, file, target string) error {
-	found, err := Match(filepath.Dir(c.Path(file)), filepath.Base(file))
-	if err != nil || len(found) != 1 {
-		return fault.New(fault.Invalid, "no-package", "no package, or more than one, matches %s", file)
+// siteTarget is the folder of a site on this VM: that of the application if it
+// has the name of it, else one below the VM's data.
+func siteTarget(ctx context.Context, c *Context, vm Services, site string) (string, error) {
+	if c.Job.Application != "" && strings.EqualFold(site, c.Job.Application) {
+		v := &appView{}
+		if err := c.Client.JSON(ctx, http.MethodGet, "/_apis/penstock/applications/"+url.PathEscape(site), nil, v); err != nil {
+			return "", err
+		}
+		return siteFolder(vm, v.Application.Spec.Service), nil
 	}
-	p, err := webdeploy.Open(filepath.Join(filepath.Dir(c.Path(file)), found[0]))
+	if !filepath.IsLocal(site) {
+		return "", fault.New(fault.Invalid, "invalid-name", "the name of the site, %q, is not usable", site)
+	}
+	return filepath.Join(vm.Data(), "sites", site), nil
+}
+
+func apply(ctx context.Context, c *Context, file, target string) error {
+	base, _ := c.Lookup("System.DefaultWorkingDirectory")
+	found, err := FindFiles(base, c.Path(file))
+	if err != nil || len(found) != 1 {
+		return fault.New(fault.Invalid, "no-package", "no package, or more than one, matches %s", file).Got("%d", len(found))
+	}
+	p, err := webdeploy.Open(found[0])
 	if err != nil {
 		return err
 	}

@@ -101,6 +101,7 @@ type Context struct {
 	Host
 	Changes
 	Folders
+	Resources
 	Job       *run.JobMessage
 	Step      string     // which one of the job
 	JobResult run.Result // so far

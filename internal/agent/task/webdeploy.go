@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/artifact/webdeploy"
@@ -69,4 +70,55 @@ func packSite(c *Context, file string) error {
 	c.SetVariable("digest", digest, false)
 	c.Printf("Package %s: %s", file, digest)
 	return nil
+}
+
+// unsupported refuses inputs that would change what is deployed.
+func unsupported(c *Context, inputs ...string) error {
+	for _, name := range inputs {
+		if v := c.Input(name); v != "" && !strings.EqualFold(v, "false") {
+			return fault.New(fault.Invalid, "unsupported-input", "input %s is not supported by this version", name)
+		}
+	}
+	return nil
+}
+
+// azureWebApp is AzureRmWebAppDeployment on a VM: it applies the Web Deploy
+// package there, as IISWebAppDeploymentOnMachineGroup does.
+func azureWebApp(ctx context.Context, c *Context) error {
+	vm, err := needVM(c, "AzureRmWebAppDeployment")
+	if err != nil {
+		return err
+	}
+	if kind := c.Input("ConnectionType"); kind != "" && !strings.EqualFold(kind, "AzureRM") {
+		return fault.New(fault.Invalid, "unsupported-input", "ConnectionType %s is not supported by this version", kind).Want("AzureRM")
+	}
+	if kind := strings.ToLower(c.Input("WebAppKind")); strings.Contains(kind, "container") || strings.Contains(kind, "linux") || strings.Contains(kind, "function") {
+		return fault.New(fault.Invalid, "unsupported-input", "appType %s is not supported by this version", c.Input("WebAppKind")).Want("webApp: a Web Deploy package")
+	}
+	if err := unsupported(c, "XmlTransformation", "XmlVariableSubstitution", "JSONFiles", "ScriptType", "AppSettings", "ConfigurationSettings", "GenerateWebConfig", "VirtualApplication"); err != nil {
+		return err
+	}
+	const usual = "-retryAttempts:6 -retryInterval:10000" // what is passed by default says nothing about the result
+	if args := c.Input("AdditionalArguments"); args != "" && args != usual {
+		return fault.New(fault.Invalid, "unsupported-input", "input AdditionalArguments is not supported by this version").Got("%s", args)
+	}
+	site, err := c.Need("WebAppName")
+	if err != nil {
+		return err
+	}
+	file, err := c.Need("Package")
+	if err != nil {
+		return err
+	}
+	if c.Bool("DeployToSlotOrASEFlag") {
+		c.Printf("This VM belongs to the slot that the environment of the job means; slotName %s is not looked at.", c.Input("SlotName"))
+	}
+	if !c.Bool("UseWebDeploy") { // what the flag's default says counts with it only
+		c.Inputs["takeappofflineflag"] = "false"
+	}
+	target, err := siteTarget(ctx, c, vm, site)
+	if err != nil {
+		return err
+	}
+	return apply(ctx, c, file, target)
 }

@@ -38,6 +38,7 @@ const (
 	ProjectEdit     Permission = "project.edit"    // pipelines, policies, environments, applications, variable groups
 	SecretWrite     Permission = "secret.write"    // set secrets; nobody reads them back
 	SecretRead      Permission = "secret.read"     // read a secret's value
+	SecretUse       Permission = "secret.use"      // a job: what its own plan names
 	ProjectCreate   Permission = "project.create"
 	AgentManage     Permission = "agent.manage" // pools, agents, join tokens
 	UserManage      Permission = "user.manage"
@@ -65,8 +66,9 @@ var least = map[Permission]Role{
 }
 
 // jobMay is what System.AccessToken allows, on the job's own project. Release
-// is further restricted to deployment jobs of the production environment.
-var jobMay = map[Permission]bool{SignedIn: true, ProjectView: true, ArtifactWrite: true, RunTag: true, Release: true}
+// is further restricted to deployment jobs of the production environment,
+// SecretUse to vaults and secure files that a step of the job names.
+var jobMay = map[Permission]bool{SignedIn: true, ProjectView: true, ArtifactWrite: true, RunTag: true, Release: true, SecretUse: true}
 
 // tokenScopes maps a scope of a personal access token to what it opens.
 var tokenScopes = map[string][]Permission{

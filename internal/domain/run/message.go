@@ -13,6 +13,8 @@ import (
 	"penstock.dev/penstock/internal/domain/deployment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // JobMessage is everything an agent needs to run one job. It holds secrets, so
@@ -44,6 +46,9 @@ type JobMessage struct {
 	Application            string                `json:"application,omitempty"` // whose slot is being deployed to
 	Slot                   string                `json:"slot,omitempty"`
 	PipelineID             string                `json:"pipelineId"`
+	// Connections and SecureFiles are those that the steps name, and no others.
+	Connections []serviceconnection.Opened `json:"connections,omitempty"`
+	SecureFiles []securefile.Grant         `json:"secureFiles,omitempty"`
 	// Container is the one that steps run in, Services say which containers stand
 	// beside it under which names; all are found in Containers, by alias.
 	Container  string                                `json:"container,omitempty"`
@@ -122,6 +127,9 @@ func (s *Service) BuildJob(ctx context.Context, req *agentpool.Request, agent *a
 		return nil, err
 	}
 	m, err := s.message(ctx, d, j)
+	if err == nil {
+		err = s.connect(ctx, d.Run, j, m)
+	}
 	if err != nil {
 		cause := describe(err)
 		return nil, s.Tx.InTx(ctx, func(ctx context.Context) error {

@@ -71,6 +71,16 @@ func (s *Service) QueueRun(ctx context.Context, q QueueRequest) (*Run, error) {
 		if err := plan.Select(q.Only); err != nil {
 			return nil, err
 		}
+		unknown, err := s.unknownUses(ctx, r, plan)
+		if err != nil {
+			return nil, err
+		}
+		if diags = append(diags, unknown...); len(unknown) > 0 {
+			plan = nil
+		}
+		if q.Strict && plan == nil {
+			return nil, invalidPipeline(q.Pipeline, diags)
+		}
 	}
 	return r, s.insertRun(ctx, q, r, plan, diags)
 }

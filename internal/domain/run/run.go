@@ -233,6 +233,7 @@ type Step struct {
 	Errors      []string  `json:"errors,omitempty"`
 	Warnings    []string  `json:"warnings,omitempty"`
 	Percent     int       `json:"percent,omitempty"`
+	Waits       bool      `json:"waits,omitempty"` // for an event from outside
 }
 
 // LogID is the name of a step's log.

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"penstock.dev/penstock/internal/base/outbox"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // ServerTask runs one step on the server. It returns lines for the step's log;
@@ -24,7 +26,21 @@ type ServerCall struct {
 	Job         *Job
 	Environment string // of the deployment job, "" if it is none
 	Inputs      map[string]string
+	// Expand replaces macros, those of secrets too; what comes of it must not
+	// reach the log unmasked.
+	Expand func(text string) string
+	// Given is the step's inputs by lower-case name, as the file has them.
+	Given       map[string]string
+	Secrets     []string // values to mask
+	Connections []serviceconnection.Opened
+	// Resumed says that the server ended while this step ran: what it did is not
+	// known.
+	Resumed bool
 }
+
+// ErrWaits is what a server task returns whose step goes on until somebody
+// calls CompleteServerStep, or its time is up.
+var ErrWaits = errors.New("the task waits to be told how it ends")
 
 // ServeJob carries a server job as far as it goes: the handler of
 // TopicServerJob. Each call runs at most the steps that need no waiting.
@@ -47,10 +63,7 @@ func (s *Service) ServeJob(ctx context.Context, jobID string) error {
 
 // serveStep runs the next step; done is false when the job waits or has ended.
 func (s *Service) serveStep(ctx context.Context, d *Detail, j *Job) (done bool, err error) {
-	steps := d.spec(j).Steps
-	if j.Hook != "" {
-		steps = d.spec(j).Deployment.Hook(j.Hook).Steps
-	}
+	steps := d.stepsOf(j)
 	at, result := 0, Succeeded
 	for at < len(j.Steps) && j.Steps[at].State == Completed {
 		result = worst(result, j.Steps[at].Result)
@@ -74,8 +87,16 @@ func (s *Service) serveStep(ctx context.Context, d *Detail, j *Job) (done bool, 
 	case task == "delay":
 		return s.serveDelay(ctx, j, at, inputs)
 	default:
-		return true, s.serveTask(ctx, d, j, at, task, inputs)
+		return s.serveTask(ctx, d, j, at, task, inputs)
 	}
+}
+
+// stepsOf are the steps of a job: those of its hook, where it has one.
+func (d *Detail) stepsOf(j *Job) []pipeline.Step {
+	if j.Hook != "" {
+		return d.spec(j).Deployment.Hook(j.Hook).Steps
+	}
+	return d.spec(j).Steps
 }
 
 func (s *Service) serverInputs(ctx context.Context, d *Detail, j *Job, step pipeline.Step) (map[string]string, error) {
@@ -155,24 +176,160 @@ func (s *Service) serverLog(ctx context.Context, jobID string, at int, lines []s
 	return err
 }
 
-func (s *Service) serveTask(ctx context.Context, d *Detail, j *Job, at int, task string, inputs map[string]string) error {
+func (s *Service) serveTask(ctx context.Context, d *Detail, j *Job, at int, task string, inputs map[string]string) (done bool, err error) {
 	run, known := s.ServerTasks[task]
 	if !known {
-		return s.finishServerStep(ctx, j.ID, at, Failed,
-			fmt.Sprintf("##[error]task %s does not run on the server; give the job a pool of agents", d.spec(j).Steps[at].Task))
+		return true, s.finishServerStep(ctx, j.ID, at, Failed,
+			fmt.Sprintf("##[error]task %s does not run on the server; give the job a pool of agents", d.stepsOf(j)[at].Task))
+	}
+	if j.Steps[at].Waits {
+		return s.waited(ctx, d, j, at)
+	}
+	if _, busy := s.serving.LoadOrStore(j.ID, true); busy {
+		return false, nil // whoever is at it goes on with the steps that follow
+	}
+	defer s.serving.Delete(j.ID)
+	if j, err = s.Jobs.Get(ctx, j.ID); err != nil || j.State == Completed {
+		return false, err
+	}
+	if j.Steps[at].State == Completed || j.Steps[at].Waits {
+		return true, nil // done meanwhile
+	}
+	call, err := s.serverCall(ctx, d, j, at, inputs)
+	if err != nil {
+		return true, s.finishServerStep(ctx, j.ID, at, Failed, "##[error]"+describe(err))
+	}
+	for _, c := range call.Connections {
+		if c.Stub {
+			return true, s.finishServerStep(ctx, j.ID, at, Skipped, "##[warning]the step is skipped: service connection "+c.Name+" is a stub in this run")
+		}
 	}
 	if err := s.startServerStep(ctx, j.ID, at); err != nil {
-		return err
+		return false, err
 	}
-	call := ServerCall{Run: d.Run, Job: j, Inputs: inputs}
+	lines, _, err := run(ctx, call)
+	switch {
+	case errors.Is(err, ErrWaits):
+		return true, s.wait(ctx, d, j.ID, at, lines)
+	case err != nil:
+		return true, s.finishServerStep(ctx, j.ID, at, Failed, append(lines, "##[error]"+describe(err))...)
+	}
+	return true, s.finishServerStep(ctx, j.ID, at, Succeeded, lines...)
+}
+
+// serverCall gathers what a server task gets to see: of connections, those of
+// its own step.
+func (s *Service) serverCall(ctx context.Context, d *Detail, j *Job, at int, inputs map[string]string) (ServerCall, error) {
+	call := ServerCall{Run: d.Run, Job: j, Inputs: inputs, Given: map[string]string{}, Resumed: j.Steps[at].State == InProgress}
 	if dep := d.spec(j).Deployment; dep != nil {
 		call.Environment = dep.Environment.Name
 	}
-	lines, _, err := run(ctx, call)
+	m, err := s.message(ctx, d, j)
 	if err != nil {
-		return s.finishServerStep(ctx, j.ID, at, Failed, append(lines, "##[error]"+describe(err))...)
+		return call, err
 	}
-	return s.finishServerStep(ctx, j.ID, at, Succeeded, lines...)
+	step := m.Steps[at]
+	m.Steps = m.Steps[at : at+1]
+	if err := s.connect(ctx, d.Run, j, m); err != nil {
+		return call, err
+	}
+	call.Connections = m.Connections
+	for name, value := range step.Inputs {
+		call.Given[strings.ToLower(name)] = value
+	}
+	set := variables{}
+	for _, v := range m.Variables {
+		set.set(v.Name, v.Value)
+		if v.Secret {
+			call.Secrets = append(call.Secrets, v.Value)
+		}
+	}
+	for _, c := range m.Connections {
+		call.Secrets = append(call.Secrets, c.Secrets()...)
+	}
+	set.set("System.TaskInstanceId", TaskInstance(j.ID, at))
+	call.Expand = func(text string) string { return pipeline.ExpandMacros(text, set.lookup) }
+	return call, nil
+}
+
+// TaskInstance is the id of the step at a place, from 0, of a server job.
+func TaskInstance(jobID string, at int) string {
+	return id.From("step", jobID, strconv.Itoa(at+1))
+}
+
+// JobAccess makes a token with which somebody else speaks for a job.
+func (s *Service) JobAccess(ctx context.Context, r *Run, j *Job) (string, error) {
+	return s.jobToken(ctx, r, j)
+}
+
+// wait notes that a step waits to be told how it ends, unless it was told
+// already.
+func (s *Service) wait(ctx context.Context, d *Detail, jobID string, at int, lines []string) error {
+	if err := s.serverLog(ctx, jobID, at, lines); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		j, err := s.Jobs.Get(ctx, jobID)
+		if err != nil || j.State == Completed || j.Steps[at].State == Completed {
+			return err
+		}
+		j.Steps[at].Waits = true
+		if err := s.Jobs.Save(ctx, j); err != nil {
+			return err
+		}
+		return s.Tx.Emit(ctx, outbox.New(TopicServerJob, jobID, jobID).At(s.waitsUntil(d, j, at)))
+	})
+}
+
+// mostWaiting is how long a step waits whose job has no limit of its own.
+const mostWaiting = 30 * 24 * time.Hour
+
+func (s *Service) waitsUntil(d *Detail, j *Job, at int) time.Time {
+	limit := mostWaiting
+	for _, minutes := range []int{d.spec(j).TimeoutInMinutes, d.stepsOf(j)[at].TimeoutInMinutes} {
+		if l := time.Duration(minutes) * time.Minute; l > 0 && l < limit {
+			limit = l
+		}
+	}
+	return j.Steps[at].Started.Add(limit)
+}
+
+func (s *Service) waited(ctx context.Context, d *Detail, j *Job, at int) (done bool, err error) {
+	if until := s.waitsUntil(d, j, at); s.Clock.Now().Before(until) {
+		return false, nil
+	}
+	return true, s.finishServerStep(ctx, j.ID, at, Failed, "##[error]nobody said in time how the task ended (timeoutInMinutes)")
+}
+
+// CompleteServerStep ends the step of a server job that waits to be told how it
+// ends. Telling it twice changes nothing.
+func (s *Service) CompleteServerStep(ctx context.Context, projectID, jobID, instance string, result Result) error {
+	none := fault.New(fault.NotFound, "no-waiting-task", "no task of this job waits for an event").Got("job %s, task %s", jobID, instance).
+		Want("the ids that the request named: JobId, TaskInstanceId")
+	j, err := s.Jobs.Get(ctx, jobID)
+	if err != nil {
+		return none
+	}
+	r, err := s.Runs.Get(ctx, j.RunID)
+	if err != nil {
+		return err
+	}
+	for at := range j.Steps {
+		if r.ProjectID != projectID || !j.Server || !strings.EqualFold(instance, TaskInstance(jobID, at)) || j.Steps[at].State == Pending {
+			continue
+		}
+		lines := []string{"The task was completed from outside: " + string(result)}
+		if result == Failed {
+			lines[0] = "##[error]" + lines[0]
+		}
+		if j.Steps[at].State != Completed {
+			if err := s.finishServerStep(ctx, jobID, at, result, lines...); err != nil {
+				return err
+			}
+		}
+		return s.Tx.InTx(ctx, func(ctx context.Context) error { return s.Tx.Emit(ctx, outbox.New(TopicServerJob, jobID, jobID)) })
+	}
+	return none
 }
 
 func (s *Service) serveDelay(ctx context.Context, j *Job, at int, inputs map[string]string) (bool, error) {

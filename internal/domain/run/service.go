@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
@@ -21,6 +22,8 @@ import (
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/project"
 	"penstock.dev/penstock/internal/domain/repos"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/variablegroup"
 )
 
@@ -65,12 +68,15 @@ type Service struct {
 	Environments   *environment.Service
 	Applications   *application.Service
 	VariableGroups *variablegroup.Service
+	Connections    *serviceconnection.Service
+	SecureFiles    *securefile.Service
 	Artifacts      *artifact.Service
 	Logs           Logs
 	Hub            *broadcast.Hub
 	Address        Address
 	ServerTasks    map[string]ServerTask // by lower-case task name
 	ImpliedTrigger bool                  // no `trigger:` means every branch
+	serving        sync.Map              // jobs whose server task runs in this process
 	OnePool        string                // every job goes to this pool, whatever it asks for; "" = the one it asks for
 }
 

@@ -173,7 +173,7 @@ func (c *cli) root() *cobra.Command {
 	c.add(root, groupCode, c.projectCommand(), c.repoCommand(), c.prCommand(), c.policyCommand(), c.variableGroupCommand())
 	c.add(root, groupRuns, c.pipelineCommand(), c.runCommand(), c.rerunCommand(), c.approveCommand(), c.rejectCommand(), c.whyCommand(), c.poolCommand())
 	defer c.completeNames(root)
-	c.add(root, groupApps, c.envCommand(), c.appCommand(), c.applyCommand(), c.swapCommand(), c.rollbackCommand(), c.drainCommand(), c.vmCommand(), c.vaultCommand())
+	c.add(root, groupApps, c.envCommand(), c.appCommand(), c.applyCommand(), c.swapCommand(), c.rollbackCommand(), c.drainCommand(), c.vmCommand(), c.vaultCommand(), c.serviceConnectionCommand(), c.secureFileCommand())
 	return root
 }
 

@@ -154,6 +154,7 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 		if err != nil {
 			return err
 		}
+		local.Vault = c.vaultOf
 		job, plan, err := c.prepare(ctx, o, w, local, root, rel)
 		if err != nil {
 			return err
@@ -236,7 +237,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
 	}
 	job := &localrun.Request{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
-		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}}
+		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
 	for _, r := range plan.Resources.Repositories {
 		for _, key := range []string{r.Alias, r.Name} {
 			if folder := w.Repos[key]; folder != "" {
@@ -271,7 +272,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		return nil, nil, err
 	}
 	c.questions(o, local, plan)
-	return job, plan, job.Groups(ctx, plan, local, sources, c.Env)
+	return job, plan, job.Outside(ctx, plan, local, sources, c.Env)
 }
 
 func (c *cli) listJobs(plan *pipeline.Plan, checked bool) error {

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 type vaultRow struct {
@@ -55,6 +60,21 @@ func secretPath(arg string) (vault, name, path string, err error) {
 		return "", "", "", usage("%q names no secret", arg).Want("VAULT/NAME")
 	}
 	return vault, name, "/_apis/penstock/vaults/" + url.PathEscape(vault) + "/secrets/" + url.PathEscape(name), nil
+}
+
+// vaultOf reads a secret with the sign-in of a context, for a local run.
+func (c *cli) vaultOf(ctx context.Context, name, vault, secret string) (string, error) {
+	of := *c
+	of.flags.context, of.flags.server, of.flags.org, of.flags.project = name, "", "", ""
+	of.Env = func(key string) string {
+		switch key {
+		case "PENSTOCK_SERVER", "PENSTOCK_ORG", "PENSTOCK_PROJECT", "PENSTOCK_CONTEXT", "PENSTOCK_TOKEN", "PENSTOCK_TOKEN_FILE", "SYSTEM_COLLECTIONURI", "SYSTEM_TEAMPROJECT", "SYSTEM_ACCESSTOKEN":
+			return "" // the file names the context, and its own sign-in counts
+		}
+		return c.Env(key)
+	}
+	d, err := get[struct{ Value string }](ctx, &of, "/_apis/penstock/vaults/"+url.PathEscape(vault)+"/secrets/"+url.PathEscape(secret)+"/value")
+	return d.V.Value, err
 }
 
 func (c *cli) secretCommand() *cobra.Command {
@@ -222,5 +242,201 @@ func (c *cli) variableGroupCreate() *cobra.Command {
 	cmd.Flags().StringArrayVar(&vars, "var", nil, "`NAME=VALUE`; no secret")
 	cmd.Flags().StringVar(&vault, "vault", "", "vault that secrets come from")
 	cmd.Flags().StringSliceVar(&secrets, "secret", nil, "names of secrets of the vault")
+	return cmd
+}
+
+type connectionRow struct {
+	ID, Name, Type, URL, Description string
+	Data                             map[string]*string
+	Authorization                    struct {
+		Scheme     string
+		Parameters map[string]*string
+	}
+}
+
+const connectionsPath = "/_apis/serviceendpoint/endpoints"
+
+func (c *cli) serviceConnectionCommand() *cobra.Command {
+	return noun("service-connection", "Service connections: how pipelines sign in elsewhere.", "penstock service-connection list\npenstock service-connection create web-1 --type ssh --data Host=web-1.example.test --param username=deploy --data-file PrivateKey=id_ed25519 --data-file knownHosts=known_hosts",
+		command("list", "Lists the service connections of a project.", "penstock service-connection list", noArgs, func(ctx context.Context, _ []string) error {
+			list, err := all[connectionRow](ctx, c, connectionsPath)
+			if err != nil {
+				return err
+			}
+			return printList(c, list, table[connectionRow]{id: func(k connectionRow) string { return k.Name }, empty: "penstock service-connection create NAME --type TYPE", columns: []column[connectionRow]{
+				{head: "NAME", text: func(k connectionRow) string { return k.Name }}, {head: "TYPE", text: func(k connectionRow) string { return k.Type }},
+				{head: "SCHEME", text: func(k connectionRow) string { return k.Authorization.Scheme }}, {head: "URL", text: func(k connectionRow) string { return k.URL }},
+				{head: "ID", wide: true, text: func(k connectionRow) string { return k.ID }}}})
+		}),
+		command("show NAME", "Shows a service connection; secrets without values.", "penstock service-connection show web-1", exactly("NAME"), func(ctx context.Context, args []string) error {
+			d, err := get[connectionRow](ctx, c, connectionsPath+"/"+url.PathEscape(args[0])+"?strict=true")
+			if err != nil {
+				return err
+			}
+			return printOne(c, d, d.V.Name, func() string { return connectionText(d.V) })
+		}),
+		c.connectionCreate(),
+		command("delete NAME", "Deletes a service connection.", "penstock service-connection delete web-1", exactly("NAME"), func(ctx context.Context, args []string) error {
+			if err := c.sure("Steps that name "+args[0]+" fail without it", args[0]); err != nil {
+				return err
+			}
+			if err := c.send(ctx, http.MethodDelete, connectionsPath+"/"+url.PathEscape(args[0]), nil, nil); err != nil {
+				return err
+			}
+			return c.done(map[string]string{"serviceConnection": args[0]}, "service connection %s deleted", args[0])
+		}))
+}
+
+func connectionText(k connectionRow) string {
+	text := pairs("name", k.Name, "id", k.ID, "type", k.Type, "url", k.URL, "scheme", k.Authorization.Scheme, "about", k.Description)
+	var rows [][]string
+	for kind, values := range map[string]map[string]*string{"parameter": k.Authorization.Parameters, "data": k.Data} {
+		for name, v := range values {
+			value := "(secret)"
+			if v != nil {
+				value = *v
+			}
+			rows = append(rows, []string{kind, printable(name), printable(value)})
+		}
+	}
+	slices.SortFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+"/"+a[1], b[0]+"/"+b[1]) })
+	return text + "\n" + align(rows)
+}
+
+func (c *cli) connectionCreate() *cobra.Command {
+	var kind, address, scheme, description string
+	var params, paramFiles, data, dataFiles []string
+	cmd := command("create NAME", "Makes a service connection. Secrets come from files, never from the command line.",
+		"penstock service-connection create web-1 --type ssh --data Host=web-1.example.test --param username=deploy --data-file PrivateKey=id_ed25519 --data-file knownHosts=known_hosts\n"+
+			"penstock service-connection create hub --type dockerregistry --param registry=registry.example.test --param username=ci --param-file password=-", exactly("NAME"),
+		func(ctx context.Context, args []string) error {
+			parameters, err := c.entries("param", params, paramFiles, serviceconnection.SecretParameter)
+			if err != nil {
+				return err
+			}
+			entries, err := c.entries("data", data, dataFiles, serviceconnection.SecretDatum)
+			if err != nil {
+				return err
+			}
+			if scheme == "" {
+				scheme = usualScheme(parameters)
+			}
+			in := map[string]any{"name": args[0], "type": kind, "url": address, "description": description, "data": entries,
+				"authorization": map[string]any{"scheme": scheme, "parameters": parameters}}
+			var d doc[connectionRow]
+			if err := c.send(ctx, http.MethodPost, connectionsPath, in, &d); err != nil {
+				return err
+			}
+			return c.done(d.Raw, "service connection %s (%s)", d.V.Name, d.V.Type)
+		})
+	f := cmd.Flags()
+	f.StringVar(&kind, "type", "generic", "`type`: generic, ssh, dockerregistry, azurerm, externalnpmregistry, externalnugetfeed, externalpythondownloadfeed, …")
+	f.StringVar(&address, "url", "", "address of the service")
+	f.StringVar(&scheme, "scheme", "", "how to sign in: UsernamePassword, Token, None, … (default: what the parameters suggest)")
+	f.StringVar(&description, "description", "", "what it is for")
+	f.StringArrayVar(&params, "param", nil, "`NAME=VALUE` of the scheme; no secret")
+	f.StringArrayVar(&paramFiles, "param-file", nil, "`NAME=FILE` with a parameter, for instance a password; - is stdin")
+	f.StringArrayVar(&data, "data", nil, "`NAME=VALUE` of the type; no secret")
+	f.StringArrayVar(&dataFiles, "data-file", nil, "`NAME=FILE` with an entry of the type, for instance PrivateKey; - is stdin")
+	return cmd
+}
+
+func usualScheme(parameters map[string]string) string {
+	for name := range parameters {
+		switch strings.ToLower(name) {
+		case "username", "password":
+			return "UsernamePassword"
+		case "apitoken":
+			return "Token"
+		}
+	}
+	return "None"
+}
+
+// entries reads NAME=VALUE and NAME=FILE; a secret comes from a file only, since
+// others see a command line.
+func (c *cli) entries(flag string, values, files []string, secret func(string) bool) (map[string]string, error) {
+	list, err := assignments(flag, values)
+	if err != nil {
+		return nil, err
+	}
+	for name := range list {
+		if secret(name) {
+			return nil, usage("%s is a secret, and a command line can be seen by others", name).Try("--%s-file %s=FILE, or %s=- for stdin", flag, name, name)
+		}
+	}
+	from, err := assignments(flag+"-file", files)
+	if err != nil {
+		return nil, err
+	}
+	for name, file := range from {
+		value, err := c.secretValue(file)
+		if err != nil {
+			return nil, err
+		}
+		list[name] = string(value)
+	}
+	return list, nil
+}
+
+type secureFileRow struct {
+	ID, Name  string
+	Size      int64
+	CreatedOn time.Time
+}
+
+const secureFilesPath = "/_apis/distributedtask/securefiles"
+
+func (c *cli) secureFileCommand() *cobra.Command {
+	return noun("secure-file", "Secure files: certificates and keys that pipelines download and nobody reads back.", "penstock secure-file upload signing.p12\npenstock secure-file list",
+		command("list", "Lists the secure files of a project.", "penstock secure-file list", noArgs, func(ctx context.Context, _ []string) error {
+			list, err := all[secureFileRow](ctx, c, secureFilesPath)
+			if err != nil {
+				return err
+			}
+			return printList(c, list, table[secureFileRow]{id: func(f secureFileRow) string { return f.Name }, empty: "penstock secure-file upload FILE", columns: []column[secureFileRow]{
+				{head: "NAME", text: func(f secureFileRow) string { return f.Name }}, {head: "SIZE", text: func(f secureFileRow) string { return bytesText(f.Size) }},
+				{head: "AGE", text: func(f secureFileRow) string { return c.age(f.CreatedOn) }}, {head: "ID", wide: true, text: func(f secureFileRow) string { return f.ID }}}})
+		}),
+		c.secureFileUpload(),
+		command("delete NAME", "Deletes a secure file.", "penstock secure-file delete signing.p12", exactly("NAME"), func(ctx context.Context, args []string) error {
+			if err := c.sure("Steps that name "+args[0]+" fail without it", args[0]); err != nil {
+				return err
+			}
+			if err := c.send(ctx, http.MethodDelete, secureFilesPath+"/"+url.PathEscape(args[0]), nil, nil); err != nil {
+				return err
+			}
+			return c.done(map[string]string{"secureFile": args[0]}, "secure file %s deleted", args[0])
+		}))
+}
+
+func (c *cli) secureFileUpload() *cobra.Command {
+	var name string
+	cmd := command("upload FILE", "Uploads a secure file of at most 10 MB.", "penstock secure-file upload signing.p12\npenstock secure-file upload - --name deploy_key < id_ed25519", exactly("FILE"), func(ctx context.Context, args []string) error {
+		if args[0] == "-" && name == "" {
+			return usage("stdin has no name").Try("--name NAME")
+		}
+		content, err := c.readFile(args[0])
+		if err != nil {
+			return err
+		}
+		a, err := c.inProject(ctx)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := c.within(ctx)
+		defer cancel()
+		answer, err := a.Stream(ctx, http.MethodPost, a.InProject(secureFilesPath+"?name="+url.QueryEscape(cmp.Or(name, filepath.Base(args[0])))), "application/json", bytes.NewReader(content))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = answer.Close() }()
+		var d doc[secureFileRow]
+		if err := json.NewDecoder(io.LimitReader(answer, maxAnswer)).Decode(&d); err != nil {
+			return err
+		}
+		return c.done(d.Raw, "secure file %s (%s)", d.V.Name, bytesText(d.V.Size))
+	})
+	cmd.Flags().StringVar(&name, "name", "", "name there (default: that of the file)")
 	return cmd
 }

@@ -26,6 +26,8 @@ import (
 	"penstock.dev/penstock/internal/domain/pullrequest"
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/domain/variablegroup"
 )
@@ -109,10 +111,12 @@ func newWorld(t testing.TB) *world {
 		Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Results: memstore.NewTable[testresult.Set](tx, "testresult.Set"),
 			Reports: memstore.NewTable[testresult.Coverage](tx, "testresult.Coverage"), Files: memstore.NewTable[testresult.CoverageFiles](tx, "testresult.CoverageFiles"), Tx: tx},
 	}
+	w.Connections = &serviceconnection.Service{Connections: memstore.NewTable[serviceconnection.Connection](tx, "service connection"), Tx: tx, Audit: a, Sealer: plainSealer{}}
+	w.SecureFiles = &securefile.Service{Files: memstore.NewTable[securefile.File](tx, "secure file"), Contents: memstore.NewTable[securefile.Content](tx, "secure file"), Tx: tx, Audit: a, Sealer: plainSealer{}}
 	w.VariableGroups = &variablegroup.Service{Groups: memstore.NewTable[variablegroup.Group](tx, "variablegroup.Group"), Tx: tx, Audit: a, Vaults: w.Vaults}
 	w.Applications = &application.Service{Apps: memstore.NewTable[application.Application](tx, "application.Application"), Swaps: memstore.NewTable[application.Swap](tx, "application.Swap"), Tx: tx, Audit: a, Environments: w.Environments, VariableGroups: w.VariableGroups}
 	w.Runs = &run.Service{Store: run.Store{Pipelines: memstore.NewTable[run.Pipeline](tx, "run.Pipeline"), Runs: memstore.NewTable[run.Run](tx, "run.Run"), Plans: memstore.NewTable[run.Planned](tx, "run.Planned"), Stages: memstore.NewTable[run.Stage](tx, "run.Stage"), Phases: memstore.NewTable[run.Phase](tx, "run.Phase"), Jobs: memstore.NewTable[run.Job](tx, "run.Job")},
-		Tx: tx, Audit: a, Identity: id, Projects: w.Projects, Repos: w.Repos, Pools: w.Pools, Environments: w.Environments, Applications: w.Applications, VariableGroups: w.VariableGroups, Artifacts: w.Artifacts, Logs: fakeLogs{}, Hub: hub}
+		Tx: tx, Audit: a, Identity: id, Projects: w.Projects, Repos: w.Repos, Pools: w.Pools, Environments: w.Environments, Applications: w.Applications, VariableGroups: w.VariableGroups, Connections: w.Connections, SecureFiles: w.SecureFiles, Artifacts: w.Artifacts, Logs: fakeLogs{}, Hub: hub}
 	w.PullRequests = &pullrequest.Service{PullRequests: memstore.NewTable[pullrequest.PullRequest](tx, "pullrequest.PullRequest"), Policies: memstore.NewTable[pullrequest.Policy](tx, "pullrequest.Policy"), Tx: tx, Audit: a, Repos: w.Repos, Runs: w.Runs, Hub: hub}
 	w.populate()
 	return w

@@ -9,6 +9,7 @@ import (
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
+	"penstock.dev/penstock/internal/domain/run"
 )
 
 const approvalsID = "37794717-f36f-4d78-b2bf-4dc30d0cfbcd"
@@ -18,6 +19,7 @@ var approvalRoutes = []Route{
 	{"approval", "approvals", approvalsID, "GET", "{project}/_apis/pipelines/approvals/{approval}", identity.ProjectView, (*call).getApproval, nil, smallJSON},
 	{"approval", "approvals", approvalsID, "PATCH", "{project}/_apis/pipelines/approvals", identity.Approve, (*call).decide, nil, smallJSON},
 	{"penstock", "approvals", "", "GET", "_apis/penstock/approvals", identity.SignedIn, (*call).inbox, nil, smallJSON},
+	{"distributedtask", "events", "557624af-b29e-4c20-8ab0-0399d2204f3f", "POST", "{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/events", identity.ArtifactWrite, (*call).planEvent, nil, smallJSON},
 }
 
 type approvalStep struct {
@@ -154,4 +156,24 @@ func (c *call) inbox() (any, error) {
 		return nil, err
 	}
 	return mapped(found, c.approvalShape), nil
+}
+
+// planEvent takes the event by which a service that a task called says that the
+// task has ended. A job's token speaks for that job only.
+func (c *call) planEvent() (any, error) {
+	var in struct{ Name, TaskID, JobID, Result string }
+	if err := c.read(&in); err != nil {
+		return nil, err
+	}
+	if !strings.EqualFold(in.Name, "TaskCompleted") {
+		return nil, fault.New(fault.Invalid, "unknown-event", "there is no event %q", in.Name).Want("TaskCompleted")
+	}
+	if c.subject.Kind == identity.JobKind && c.subject.ID != in.JobID {
+		return nil, fault.New(fault.Denied, "denied", "the token is that of another job")
+	}
+	result, known := map[string]run.Result{"succeeded": run.Succeeded, "failed": run.Failed}[strings.ToLower(in.Result)]
+	if !known {
+		return nil, fault.New(fault.Invalid, "complete-result", "there is no result %q", in.Result).Want("succeeded or failed")
+	}
+	return nil, c.Runs.CompleteServerStep(c.ctx(), c.project.ID, in.JobID, in.TaskID, result)
 }

@@ -27,6 +27,8 @@ import (
 	"penstock.dev/penstock/internal/domain/pullrequest"
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/domain/variablegroup"
 )
@@ -55,6 +57,8 @@ type Services struct {
 	Applications   *application.Service
 	Vaults         *keyvault.Service
 	VariableGroups *variablegroup.Service
+	Connections    *serviceconnection.Service
+	SecureFiles    *securefile.Service
 	Runs           *run.Service
 	Artifacts      *artifact.Service
 	Links          *artifact.Links
@@ -167,7 +171,7 @@ func (c *call) admit(route *Route) error {
 		if name, err = route.Locate(c); err != nil {
 			return err
 		}
-		scoped = true
+		scoped = name != "" // a request that names none is about the server
 	}
 	if !scoped {
 		return identity.Check(c.subject, route.Permission, "")

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // LocalFile is penstock.local.yml: what a run on a laptop needs from outside.
@@ -28,8 +29,30 @@ type LocalFile struct {
 	Applications   map[string]string                `yaml:"applications"`
 	Tasks          []string                         `yaml:"tasks"`     // folders
 	Pipelines      map[string]string                `yaml:"pipelines"` // alias of a resource → local run: latest or N
+	Connections    map[string]LocalConnection       `yaml:"serviceConnections"`
+	SecureFiles    map[string]LocalSecureFile       `yaml:"secureFiles"`
+
+	// Vault reads a secret of a server's vault with the sign-in of a context; nil
+	// = nobody can.
+	Vault func(ctx context.Context, context, vault, name string) (string, error) `yaml:"-"`
 
 	folder string
+}
+
+// LocalConnection stands for a service connection. A stub lets the steps that
+// name it be skipped.
+type LocalConnection struct {
+	Stub       bool                  `yaml:"stub"`
+	Type       string                `yaml:"type"`
+	URL        string                `yaml:"url"`
+	Scheme     string                `yaml:"scheme"`
+	Parameters map[string]GroupValue `yaml:"parameters"`
+	Data       map[string]GroupValue `yaml:"data"`
+}
+
+// LocalSecureFile stands for a secure file.
+type LocalSecureFile struct {
+	File string `yaml:"file"`
 }
 
 // GroupValue is a plain value, or the name of a secret.
@@ -57,6 +80,7 @@ type SecretSource struct {
 	Env     string   `yaml:"env"`
 	File    string   `yaml:"file"`
 	Command []string `yaml:"command"`
+	Vault   string   `yaml:"vault"` // CONTEXT/VAULT/NAME
 	Stub    string   `yaml:"stub"`
 
 	line int // where a value stands in place of a source; 0 = it does not
@@ -133,7 +157,7 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 	for name, secret := range f.Secrets {
 		if secret.line > 0 {
 			return nil, fault.New(fault.Invalid, "secret-in-file", "secret %s stands in the file itself", name).At("%s:%d", path, secret.line).
-				Want("{ env: NAME }, { file: PATH }, { command: [pass, show, x] } or { stub: text }").Try("move the value out, and name where it is")
+				Want("{ env: NAME }, { file: PATH }, { command: [pass, show, x] }, { vault: CONTEXT/VAULT/NAME } or { stub: text }").Try("move the value out, and name where it is")
 		}
 	}
 	return f, f.check(path)
@@ -141,6 +165,9 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 
 // check refuses what says nothing.
 func (f *LocalFile) check(path string) error {
+	if err := f.checkConnections(path); err != nil {
+		return err
+	}
 	for name, e := range f.Environments {
 		if e.Approve != "" && e.Approve != "ask" && e.Approve != "yes" && e.Approve != "no" {
 			return fault.New(fault.Invalid, "local-file", "environment %s has an approve that says nothing", name).At("%s", path).Want("ask, yes or no").Got("%s", e.Approve)
@@ -158,6 +185,35 @@ func (f *LocalFile) check(path string) error {
 	for name, p := range f.Pools {
 		if p.Do != "run" && p.Do != "skip" && p.Do != "refuse" || p.Jobs < 0 {
 			return fault.New(fault.Invalid, "local-file", "pool %s says nothing", name).At("%s", path).Want("run, skip, refuse or { jobs: N }").Got("%s", p.Do)
+		}
+	}
+	return nil
+}
+
+// checkConnections refuses secrets that stand in the file, and what says
+// nothing.
+func (f *LocalFile) checkConnections(path string) error {
+	for name, k := range f.Connections {
+		if !k.Stub && k.Type == "" {
+			return fault.New(fault.Invalid, "local-file", "service connection %s has neither a type nor is it a stub", name).At("%s", path).
+				Want("{ stub: true } or { type: ssh, url: …, scheme: …, parameters: {}, data: {} }")
+		}
+		for kind, values := range map[string]map[string]GroupValue{"parameter": k.Parameters, "entry": k.Data} {
+			secret := serviceconnection.SecretDatum
+			if kind == "parameter" {
+				secret = serviceconnection.SecretParameter
+			}
+			for entry, v := range values {
+				if v.Secret == "" && v.Text != "" && secret(entry) {
+					return fault.New(fault.Invalid, "secret-in-file", "%s %s of service connection %s stands in the file itself", kind, entry, name).At("%s", path).
+						Want("%s: { secret: NAME }, and NAME under secrets", entry).Try("move the value out, and name where it is")
+				}
+			}
+		}
+	}
+	for name, file := range f.SecureFiles {
+		if file.File == "" {
+			return fault.New(fault.Invalid, "local-file", "secure file %s has no file", name).At("%s", path).Want("{ file: PATH }")
 		}
 	}
 	return nil
@@ -201,6 +257,13 @@ func (f *LocalFile) Value(ctx context.Context, s SecretSource, env func(string) 
 			return "", false, fault.Wrap(err, fault.Invalid, "secret-command", "the command of a secret failed").At("%s", s.Command[0]).Got("%s", strings.TrimSpace(problem.String()))
 		}
 		return strings.TrimRight(string(out), "\r\n"), true, nil
+	case s.Vault != "":
+		parts := strings.Split(s.Vault, "/")
+		if len(parts) != 3 || f.Vault == nil {
+			return "", false, fault.New(fault.Invalid, "local-file", "the vault of a secret is not usable").Got("%s", s.Vault).Want("CONTEXT/VAULT/NAME")
+		}
+		value, err := f.Vault(ctx, parts[0], parts[1], parts[2])
+		return value, value != "", err
 	default:
 		return s.Stub, s.Stub != "", nil
 	}

@@ -1,22 +1,26 @@
 package localrun
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/pipeline/reference"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/edge/language"
 )
 
-// Groups gives every variable group of the plan its values. Given are sources of
-// secrets that win over those of the local file.
-func (r *Request) Groups(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, given map[string]language.SecretSource, env func(string) string) error {
+// Outside gives every variable group, service connection and secure file of the
+// plan what the local file says of it. Given are sources of secrets that win
+// over those of the local file. All that is missing is said in one error.
+func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, given map[string]language.SecretSource, env func(string) string) error {
 	sources := maps.Clone(local.Secrets)
 	if sources == nil {
 		sources = map[string]language.SecretSource{}
@@ -36,7 +40,7 @@ func (r *Request) Groups(ctx context.Context, plan *pipeline.Plan, local *langua
 			known = len(group) > 0
 		}
 		if !known {
-			missing = append(missing, fmt.Sprintf("%s:%d:%d: variable group %s has no values", ref.Origin.File, ref.Origin.Line, ref.Origin.Column, ref.Name))
+			missing = append(missing, at(ref, "variable group %s has no values", ref.Name))
 			continue
 		}
 		r.Plain[ref.Name], r.Secret[ref.Name] = map[string]string{}, map[string]string{}
@@ -50,15 +54,23 @@ func (r *Request) Groups(ctx context.Context, plan *pipeline.Plan, local *langua
 				return err
 			}
 			if !ok {
-				missing = append(missing, fmt.Sprintf("%s:%d:%d: variable group %s has no value for %s", ref.Origin.File, ref.Origin.Line, ref.Origin.Column, ref.Name, name))
+				missing = append(missing, at(ref, "variable group %s has no value for %s", ref.Name, name))
 			}
 			r.Secret[ref.Name][name] = value
 		}
 	}
-	if len(missing) == 0 {
+	code, more, err := r.connections(ctx, plan, local, sources, env)
+	if err != nil {
+		return err
+	}
+	if missing = append(missing, more...); len(missing) == 0 {
 		return nil
 	}
 	slices.Sort(missing)
+	if len(more) == len(missing) {
+		return fault.New(fault.Invalid, code, "%s", strings.Join(missing, "\n")).Want("each of them in penstock.local.yml").
+			Try("serviceConnections: { NAME: { stub: true } } skips its steps; or { type, url, scheme, parameters, data }. secureFiles: { NAME: { file: PATH } }")
+	}
 	return fault.New(fault.Invalid, "secret-not-given", "%s", strings.Join(missing, "\n")).Want("values in penstock.local.yml; secrets from a file, an environment variable or a stub").
 		Try("variableGroups: { NAME: { key: value, KEY: { secret: KEY } } } and secrets: { KEY: { env: KEY } }, or --secret KEY=FILE")
 }
@@ -78,4 +90,89 @@ func usedSecrets(plan *pipeline.Plan, sources map[string]language.SecretSource) 
 		}
 	}
 	return group
+}
+
+func at(ref reference.Reference, format string, args ...any) string {
+	return fmt.Sprintf("%s:%d:%d: ", ref.Origin.File, ref.Origin.Line, ref.Origin.Column) + fmt.Sprintf(format, args...)
+}
+
+// connections takes from the local file the connections and secure files that
+// steps of the plan name. A name with a macro is known when its job starts only:
+// all that the file has is there then.
+func (r *Request) connections(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, sources map[string]language.SecretSource, env func(string) string) (code string, missing []string, err error) {
+	files := map[string]language.LocalSecureFile{}
+	for name, f := range local.SecureFiles {
+		files[strings.ToLower(name)] = f
+	}
+	known := map[string]bool{}
+	for name := range local.Connections {
+		known[strings.ToLower(name)] = true
+	}
+	seen := map[string]bool{}
+	for _, ref := range reference.Of(plan) {
+		low := strings.ToLower(ref.Name)
+		if ref.Stage == "" || strings.Contains(ref.Name, "$(") || seen[string(ref.Kind)+low] {
+			continue
+		}
+		seen[string(ref.Kind)+low] = true
+		switch ref.Kind {
+		case reference.ServiceConnection:
+			if !known[low] {
+				code, missing = "no-connection", append(missing, at(ref, "there is no service connection %s", ref.Name))
+			}
+		case reference.SecureFile:
+			if files[low].File == "" {
+				code, missing = cmp.Or(code, "no-secure-file"), append(missing, at(ref, "there is no secure file %s", ref.Name))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(local.Connections)) {
+		spec, without, err := connection(ctx, name, local, sources, env)
+		if err != nil {
+			return "", nil, err
+		}
+		if r.Connections = append(r.Connections, spec); seen[string(reference.ServiceConnection)+strings.ToLower(name)] {
+			for _, entry := range without {
+				code, missing = "secret-not-given", append(missing, fmt.Sprintf("service connection %s has no value for %s", name, entry))
+			}
+		}
+	}
+	for name, f := range local.SecureFiles {
+		content, err := os.ReadFile(local.Path(f.File))
+		if err != nil {
+			if !seen[string(reference.SecureFile)+strings.ToLower(name)] {
+				continue // no step names it
+			}
+			return "", nil, fault.New(fault.Invalid, "file-unreadable", "secure file %s cannot be read", name).At("%s", local.Path(f.File))
+		}
+		r.SecureFiles[name] = content
+	}
+	return code, missing, nil
+}
+
+// connection is what the local file says of a connection, and which of its
+// entries have no value.
+func connection(ctx context.Context, name string, local *language.LocalFile, sources map[string]language.SecretSource, env func(string) string) (spec serviceconnection.Spec, missing []string, err error) {
+	k := local.Connections[name]
+	spec = serviceconnection.Spec{Name: name, Type: cmp.Or(k.Type, "stub"), URL: k.URL, Scheme: cmp.Or(k.Scheme, "None"), Stub: k.Stub,
+		Parameters: map[string]string{}, Data: map[string]string{}}
+	for _, part := range []struct {
+		from map[string]language.GroupValue
+		to   map[string]string
+	}{{k.Parameters, spec.Parameters}, {k.Data, spec.Data}} {
+		for _, entry := range slices.Sorted(maps.Keys(part.from)) {
+			v := part.from[entry]
+			if part.to[entry] = v.Text; v.Secret == "" || k.Stub {
+				continue
+			}
+			value, ok, err := local.Value(ctx, sources[v.Secret], env)
+			if err != nil {
+				return spec, nil, err
+			}
+			if part.to[entry] = value; !ok {
+				missing = append(missing, entry)
+			}
+		}
+	}
+	return spec, missing, nil
 }

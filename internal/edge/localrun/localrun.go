@@ -15,6 +15,7 @@ import (
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // Request is what a local run asks of the process.
@@ -24,10 +25,12 @@ type Request struct {
 	Parameters         map[string]any
 	Variables          map[string]string
 	Plain, Secret      map[string]map[string]string // variable groups: group → name → value
-	VMs                map[string][]VM              // of environments, by name
-	Applications       []string                     // files
-	Tasks              []string                     // folders of tasks
-	Pipelines          []Pipeline                   // of pipeline resources
+	Connections        []serviceconnection.Spec
+	SecureFiles        map[string][]byte // name → content
+	VMs                map[string][]VM   // of environments, by name
+	Applications       []string          // files
+	Tasks              []string          // folders of tasks
+	Pipelines          []Pipeline        // of pipeline resources
 	Only               pipeline.Selection
 	Event              string // push, pr, schedule or "" for a person
 	Jobs               int

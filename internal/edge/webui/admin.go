@@ -10,6 +10,7 @@ import (
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/edge/webui/pages"
 )
 
@@ -202,4 +203,64 @@ func explainCode(c *call) error {
 		return noPage(c.address())
 	}
 	return c.page("", code, pages.ErrorCode(c.frame, code, "This code names one kind of error for ever. The error itself says where it is, what was expected, what was found and what to do."))
+}
+
+func connectionList(c *call) error {
+	v := pages.ConnectionsView{Manage: c.can(identity.SecretWrite), Now: c.now}
+	var err error
+	if v.Connections, err = c.s.Connections.List(c.ctx(), c.project.ID); err != nil {
+		return err
+	}
+	if v.Files, err = c.s.SecureFiles.List(c.ctx(), c.project.ID); err != nil {
+		return err
+	}
+	return c.page("connections", "Connections", pages.Connections(c.frame, v))
+}
+
+// makeConnection reads the form: what is left empty is not there.
+func makeConnection(c *call) error {
+	spec := serviceconnection.Spec{Name: strings.TrimSpace(c.r.FormValue("name")), Type: c.r.FormValue("type"), URL: strings.TrimSpace(c.r.FormValue("url")), Scheme: "None",
+		Parameters: map[string]string{}, Data: map[string]string{}}
+	for _, name := range []string{"username", "password", "apitoken"} {
+		if v := c.r.FormValue(name); v != "" {
+			spec.Parameters[name] = v
+			if spec.Scheme = "UsernamePassword"; name == "apitoken" {
+				spec.Scheme = "Token"
+			}
+		}
+	}
+	for field, name := range map[string]string{"privatekey": "PrivateKey", "knownhosts": "knownHosts"} {
+		if v := strings.TrimSpace(strings.ReplaceAll(c.r.FormValue(field), "\r", "")); v != "" {
+			spec.Data[name] = v
+		}
+	}
+	for line := range strings.Lines(strings.ReplaceAll(c.r.FormValue("data"), "\r", "")) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if name == "" && !ok {
+			continue
+		}
+		if !ok {
+			return fault.New(fault.Invalid, "form", "a line of the data is no NAME=VALUE").Want("NAME=VALUE")
+		}
+		spec.Data[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	k, err := c.s.Connections.Create(c.ctx(), c.project.ID, spec)
+	if err != nil {
+		return err
+	}
+	return c.done(c.frame.At("connections"), "Service connection "+k.Name+" is there.")
+}
+
+func deleteConnection(c *call) error {
+	if err := c.s.Connections.Delete(c.ctx(), c.project.ID, c.r.PathValue("id")); err != nil {
+		return err
+	}
+	return c.done(c.frame.At("connections"), "The service connection is deleted.")
+}
+
+func deleteSecureFile(c *call) error {
+	if err := c.s.SecureFiles.Delete(c.ctx(), c.project.ID, c.r.PathValue("id")); err != nil {
+		return err
+	}
+	return c.done(c.frame.At("connections"), "The secure file is deleted.")
 }

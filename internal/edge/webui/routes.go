@@ -105,6 +105,11 @@ var routes = []route{
 	{"GET", projectPath + "/environments/{env}", identity.ProjectView, environmentPage},
 	{"GET", projectPath + "/environments/{env}/checks", identity.ProjectView, environmentPage},
 
+	{"GET", projectPath + "/connections", identity.ProjectView, connectionList},
+	{"POST", projectPath + "/connections", identity.SecretWrite, makeConnection},
+	{"POST", projectPath + "/connections/{id}/delete", identity.SecretWrite, deleteConnection},
+	{"POST", projectPath + "/securefiles/{id}/delete", identity.SecretWrite, deleteSecureFile},
+
 	// Azure's addresses lead to ours.
 	{"GET", projectPath + "/_build/results", identity.ProjectView, fromBuildResults},
 	{"GET", projectPath + "/_build", identity.ProjectView, fromBuild},

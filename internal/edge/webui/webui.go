@@ -25,6 +25,8 @@ import (
 	"penstock.dev/penstock/internal/domain/pullrequest"
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/edge/webui/markdown"
 )
@@ -44,6 +46,8 @@ type Services struct {
 	Environments *environment.Service
 	Applications *application.Service
 	Runs         *run.Service
+	Connections  *serviceconnection.Service
+	SecureFiles  *securefile.Service
 	Artifacts    *artifact.Service
 	Links        *artifact.Links
 	Attachments  *attachment.Service

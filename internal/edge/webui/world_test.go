@@ -32,6 +32,8 @@ import (
 	"penstock.dev/penstock/internal/domain/repos"
 	"penstock.dev/penstock/internal/domain/routing"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/testresult"
 	"penstock.dev/penstock/internal/domain/trafficmanager"
 )
@@ -59,6 +61,12 @@ const (
 	evil    = `<script>alert("x")</script>`
 )
 
+// sealer marks what it was given.
+type sealer struct{}
+
+func (sealer) Seal(p []byte, _ string) ([]byte, error) { return append([]byte("sealed:"), p...), nil }
+func (sealer) Open(s []byte, _ string) ([]byte, error) { return s[len("sealed:"):], nil }
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 11, 22, 19, 4, 31, 0, time.UTC), tokens: map[string]string{}, users: map[string]*identity.User{}, logs: &memLogs{lines: map[string][]string{}}, swaps: &fakePlanes{}}
@@ -84,6 +92,8 @@ func newWorld(t *testing.T) *world {
 		Attachments: &attachment.Service{Attachments: memstore.NewTable[attachment.Attachment](tx, "attachment.Attachment"), Blobs: &artifacttest.Blobs{}, Tx: tx, Clock: clock},
 		Tests: &testresult.Service{Runs: memstore.NewTable[testresult.TestRun](tx, "testresult.TestRun"), Results: memstore.NewTable[testresult.Set](tx, "testresult.Set"),
 			Reports: memstore.NewTable[testresult.Coverage](tx, "testresult.Coverage"), Files: memstore.NewTable[testresult.CoverageFiles](tx, "testresult.CoverageFiles"), Tx: tx, Clock: clock}, Monitor: &monitor.Recorder{}, Watch: w.swaps, Hub: hub,
+		Connections: &serviceconnection.Service{Connections: memstore.NewTable[serviceconnection.Connection](tx, "service connection"), Tx: tx, Audit: au, Clock: clock, Sealer: sealer{}},
+		SecureFiles: &securefile.Service{Files: memstore.NewTable[securefile.File](tx, "secure file"), Contents: memstore.NewTable[securefile.Content](tx, "secure file"), Tx: tx, Audit: au, Clock: clock, Sealer: sealer{}},
 		GatewayPort: func() string { return ":7480" }}
 	w.people()
 	w.things()
@@ -332,7 +342,7 @@ func example(pattern string) string {
 	for _, x := range [][2]string{{"{version}/{path...}", "x/css/tokens.css"}, {"{$}", ""}, {"{project}", "shop"}, {"{job}", "build.compile"}, {"artifacts/{name}", "artifacts/site"},
 		{"pipelines/{name}", "pipelines/ci"}, {"runs/{id}/errors", "runs/8/errors"}, {"runs/{id}", "runs/7"}, {"commit/{id}", "commit/" + commitA}, {"approvals/{id}", "approvals/ap1"},
 		{"attempts/{n}", "attempts/1"}, {"{attachment}", "at1"}, {"{n}", "3"}, {"{repo}", "storefront"}, {"{rest...}", "main"}, {"{ref...}", "main"}, {"{range...}", "main...fix%2Fprices"}, {"{app}", "storefront"},
-		{"{generation}", "4"}, {"{env}", "production"}, {"{pool}", "default"}, {"{code}", "not-found"}} {
+		{"{generation}", "4"}, {"{env}", "production"}, {"connections/{id}", "connections/cn1"}, {"securefiles/{id}", "securefiles/sf1"}, {"{pool}", "default"}, {"{code}", "not-found"}} {
 		path = strings.ReplaceAll(path, x[0], x[1])
 	}
 	if strings.HasSuffix(path, "/search") {

@@ -9,6 +9,7 @@ import (
 
 	"penstock.dev/penstock/internal/agent/task/tasktest"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // echo is a program that notes its arguments, and fails where one of them says
@@ -33,7 +34,8 @@ func desk(t *testing.T, programs ...string) (*tasktest.Desk, func() string) {
 func TestArguments(t *testing.T) {
 	d, calls := desk(t, "go", "npm", "dotnet", "docker", "mvn")
 	d.Write(map[string]string{"a/a.csproj": "<Project Sdk=\"Microsoft.NET.Sdk.Web\"/>", "b/b.csproj": "<Project/>", "app/Dockerfile": "", "pom.xml": ""})
-	d.Vars["build.buildnumber"], d.Vars["acr.registry"], d.Vars["acr.username"], d.Vars["acr.password"], d.Vars["v"] = "ci 1.2.3", "https://example.io/", "me", "hidden-password", "9.9.9"
+	d.Vars["build.buildnumber"], d.Vars["v"] = "ci 1.2.3", "9.9.9"
+	d.Connections = []*serviceconnection.Opened{{Name: "acr", Type: "dockerregistry", Scheme: "UsernamePassword", Parameters: map[string]string{"registry": "https://example.io/", "username": "me", "password": "hidden-password"}}}
 	for _, c := range []struct {
 		task   string
 		inputs map[string]string
@@ -58,7 +60,7 @@ func TestArguments(t *testing.T) {
 		{"Docker@2", map[string]string{"command": "build", "repository": "Shop/Web", "tags": "1\nlatest, 2", "addPipelineData": "false"}, "docker build -f DIR/app/Dockerfile -t shop/web:1 -t shop/web:latest -t shop/web:2 DIR/app"},
 		{"Docker@2", map[string]string{"containerRegistry": "acr", "repository": "web", "tags": "1", "addPipelineData": "false", "buildContext": "."},
 			"docker build -f DIR/app/Dockerfile -t example.io/web:1 DIR\ndocker login --username me --password-stdin example.io\ndocker push example.io/web:1"},
-		{"Docker@2", map[string]string{"command": "push", "containerRegistry": "nobody", "repository": "web"}, "!nobody.registry"},
+		{"Docker@2", map[string]string{"command": "push", "containerRegistry": "nobody", "repository": "web"}, "!no service connection nobody"},
 		{"Docker@2", map[string]string{"command": "start", "container": "c1"}, "docker start c1"},
 		{"Maven@4", map[string]string{"mavenPomFile": "pom.xml", "goals": "clean verify", "options": "-B", "publishJUnitResults": "false"}, "mvn -version\nmvn -f DIR/pom.xml -B clean verify"},
 		{"Maven@3", map[string]string{"jdkVersionOption": "1.99"}, "!JAVA_HOME_99_X64"},

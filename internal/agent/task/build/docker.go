@@ -16,23 +16,21 @@ func init() {
 	task.Register(&task.Task{Name: "Docker", Major: []string{"2"}, Run: docker})
 }
 
-// registry is where images go. This server has no service connections: three
-// variables with the connection's name in front stand in for one.
+// registry is where images go: a service connection of type dockerregistry.
 type registry struct{ host, user, password string }
 
 func (w *dockerRun) registry() (*registry, error) {
-	name := w.c.Input("containerRegistry")
-	if name == "" {
+	if w.c.Input("containerRegistry") == "" {
 		return nil, nil
 	}
-	get := func(part string) string {
-		v, _ := w.c.Lookup(name + "." + part)
-		return v
+	conn, err := w.c.Connect("containerRegistry")
+	if err != nil {
+		return nil, err
 	}
-	r := &registry{strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(get("registry"), "https://"), "http://"), "/"), get("username"), get("password")}
+	r := &registry{}
+	r.host, r.user, r.password = conn.Registry()
 	if r.host == "" {
-		return nil, fault.New(fault.NotFound, "no-connection", "there is no service connection %s", name).
-			Want("variables %s.registry, %s.username and %s.password", name, name, name).Try("put them into a variable group, the password as a secret")
+		return nil, fault.New(fault.Invalid, "connection-url", "service connection %s names no registry", conn.Name).Want("parameter registry, or a URL")
 	}
 	return r, nil
 }

@@ -16,11 +16,14 @@ import (
 	"time"
 
 	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/artifact"
 	"penstock.dev/penstock/internal/domain/artifact/artifacttest"
 	"penstock.dev/penstock/internal/domain/artifact/tree"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/domain/securefile"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/domain/testresult"
 )
 
@@ -35,6 +38,12 @@ type Desk struct {
 	Env     []string
 	State   map[string]string
 	Result  run.Result
+	Secrets []string // that were masked
+	Client  *rest.Client
+	VM      task.Services // nil: the agent serves no VM
+	// Connections and Files are what the job has been given.
+	Connections []*serviceconnection.Opened
+	Files       []securefile.Grant
 
 	mu        sync.Mutex
 	log       strings.Builder
@@ -115,29 +124,64 @@ func (d *Desk) Log() string {
 }
 
 // Run runs a task, as Name@1, and After runs its last part.
-func (d *Desk) Run(name string, inputs map[string]string) error { return d.part(name, inputs, false) }
+func (d *Desk) Run(name string, inputs map[string]string) error {
+	return d.part(name, inputs, func(t *task.Task) task.Func { return t.Run })
+}
+
+// Before runs the part of a task before all steps.
+func (d *Desk) Before(name string, inputs map[string]string) error {
+	return d.part(name, inputs, func(t *task.Task) task.Func { return t.Before })
+}
 
 // After runs the part of a task after all steps.
-func (d *Desk) After(name string, inputs map[string]string) error { return d.part(name, inputs, true) }
+func (d *Desk) After(name string, inputs map[string]string) error {
+	return d.part(name, inputs, func(t *task.Task) task.Func { return t.After })
+}
 
-func (d *Desk) part(name string, inputs map[string]string, after bool) error {
+func (d *Desk) part(name string, inputs map[string]string, part func(*task.Task) task.Func) error {
 	d.t.Helper()
 	name, major, _ := strings.Cut(name, "@")
 	t := task.Find(name)
 	if t == nil {
 		d.t.Fatalf("no task %s", name)
 	}
-	c := &task.Context{Host: d, Changes: d, Folders: d, Job: &run.JobMessage{RunID: "7", JobID: "j"}, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
+	c := &task.Context{Host: d, Changes: d, Folders: d, Resources: d, Client: d.Client, Job: &run.JobMessage{RunID: "7", JobID: "j"}, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
 		Records: d.records(), Outcomes: &outcomes{d}, Temp: d.Vars["agent.tempdirectory"], CacheDir: filepath.Join(d.Dir, "..", "cache"), After: func(time.Duration) <-chan time.Time {
 			c := make(chan time.Time)
 			close(c)
 			return c
 		}}
-	if after {
-		return t.After(d.t.Context(), c)
-	}
-	return t.Run(d.t.Context(), c)
+	return part(t)(d.t.Context(), c)
 }
+
+// Connection implements task.Resources.
+func (d *Desk) Connection(name string) *serviceconnection.Opened {
+	for _, c := range d.Connections {
+		if strings.EqualFold(c.Name, name) {
+			return c
+		}
+	}
+	return nil
+}
+
+// SecureFile implements task.Resources.
+func (d *Desk) SecureFile(name string) *securefile.Grant {
+	for i := range d.Files {
+		if strings.EqualFold(d.Files[i].Name, name) {
+			return &d.Files[i]
+		}
+	}
+	return nil
+}
+
+// Export implements task.Resources.
+func (d *Desk) Export(name, value string) { d.SetVariable(name, value, false) }
+
+// AddSecret implements task.Resources.
+func (d *Desk) AddSecret(value string) { d.Secrets = append(d.Secrets, value) }
+
+// Interpret implements task.Resources.
+func (d *Desk) Interpret(line string) { d.Print("interpreted: " + line) }
 
 // Lookup implements task.Host.
 func (d *Desk) Lookup(name string) (string, bool) {
@@ -146,7 +190,11 @@ func (d *Desk) Lookup(name string) (string, bool) {
 }
 
 // SetVariable implements task.Host.
-func (d *Desk) SetVariable(name, value string, _ bool) { d.Vars[strings.ToLower(name)] = value }
+func (d *Desk) SetVariable(name, value string, secret bool) {
+	if d.Vars[strings.ToLower(name)] = value; secret {
+		d.AddSecret(value)
+	}
+}
 
 // Print implements task.Host.
 func (d *Desk) Print(line string) {
@@ -175,7 +223,7 @@ func (d *Desk) Exec(ctx context.Context, c task.Command) (int, error) {
 }
 
 // Service implements task.Host.
-func (d *Desk) Service() task.Services { return nil }
+func (d *Desk) Service() task.Services { return d.VM }
 
 // Output implements task.Changes.
 func (d *Desk) Output(name, value string, _ bool) { d.Outputs[name] = value }

@@ -34,7 +34,7 @@ var behaviours = []behaviour{
 	{"Variables", "secret output variables", grammar.Different, "visible within their job only"},
 	{"Jobs", "matrix, also computed with `$[ ]`; `parallel`; `maxParallel`", grammar.Supported, ""},
 	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.Supported, "with Docker or Podman on the agent's machine; folders keep the machine's paths inside, `/__w` and `/__t` lead there too; not in sandboxed jobs"},
-	{"Jobs", "server jobs (`pool: server`)", grammar.Different, "`ManualValidation@1`, `Delay@1`, `PenstockSwap@1`, `PenstockRollback@1`"},
+	{"Jobs", "server jobs (`pool: server`)", grammar.Different, "`ManualValidation@1`, `Delay@1`, `InvokeRESTAPI@1`, `PenstockSwap@1`, `PenstockRollback@1`"},
 	{"Deployments", "strategies `runOnce`, `rolling` (on VMs), `canary` (hooks and increments), all lifecycle hooks", grammar.Supported, ""},
 	{"Checks", "approval, exclusive lock (`lockBehavior`), branch control, business hours", grammar.Supported, ""},
 	{"Triggers", "pushes with branch, tag and path filters, `batch`, `[skip ci]`; finished runs of `resources.pipelines`", grammar.Supported, ""},
@@ -43,7 +43,8 @@ var behaviours = []behaviour{
 	{"Templates", "templates of other repositories", grammar.Different, "of repositories in the same project"},
 	{"Logging commands", "`task.*`, `artifact.upload`, `build.updatebuildnumber`, `build.uploadlog`, `results.publish`, `codecoverage.publish`, `telemetry.publish`; groups and formats; `target: commands:` and `settableVariables:`", grammar.Supported, "a command that fails, or that its area does not have, fails the step"},
 	{"Logging commands", "`task.uploadsummary`, `task.addattachment`, `task.uploadfile`, `build.addbuildtag`, `artifact.associate`", grammar.Supported, "kept with the run; a summary is shown on its page, without images and without its own styles"},
-	{"Logging commands", "`task.setendpoint`", grammar.NotYet, "an error: a job has no service connections that a step could change"},
+	{"Logging commands", "`task.setendpoint`", grammar.Supported, "changes a connection that a step of the job names, for the steps that follow"},
+	{"Resources", "service connections and secure files in inputs of steps", grammar.Different, "checked before the run starts; every pipeline of the project may use those of the project; `endpoint:` of a container signs in to its registry, that of a repository is read only"},
 }
 
 // taskRow is one row of the tasks that agents have.
@@ -59,7 +60,12 @@ var tasks = []taskRow{
 	{"`PublishTestResults@1/2`", "JUnit, NUnit 2 and 3, VSTest, xUnit 2, CTest"},
 	{"`PublishCodeCoverageResults@1/2`", "Cobertura and JaCoCo; lines and branches by package and file on the run's page; several files are merged by line; the report as an artifact"},
 	{"`UsePythonVersion@0` `NodeTool@0` `UseNode@1` `GoTool@0` `UseDotNet@2` `JavaToolInstaller@0/1`", "tool cache, then the machine, then (Node, Go, .NET) the tool's own site, with its checksum"},
-	{"`Npm@1` `Go@0` `DotNetCoreCLI@2` `Maven@2…4` `Gradle@2…4` `Docker@2`", "the tool must be there; no feeds and service connections"},
-	{"`IISWebAppDeploymentOnMachineGroup@0`", "on a VM of the environment; no XML transformation"},
+	{"`Npm@1` `Go@0` `DotNetCoreCLI@2` `Maven@2…4` `Gradle@2…4` `Docker@2`", "the tool must be there; no feeds; Docker signs in by a service connection"},
+	{"`SSH@0` `CopyFilesOverSSH@0` `InstallSSHKey@0`", "host keys are checked, there is no trust on first use; `InstallSSHKey` not on Windows"},
+	{"`AzureKeyVault@1/2`", "vaults of this server; the vault and its secrets have to be named before the job starts"},
+	{"`DownloadSecureFile@1`", "mode 0600, removed after the job"},
+	{"`PipAuthenticate@0/1` `npmAuthenticate@0` `NuGetAuthenticate@0/1`", "service connections; the server has no feeds of its own. NuGet gets the variables that it and its credential provider read; the provider is not installed"},
+	{"`InvokeRESTAPI@1`", "on the server; connections of type generic, not Azure Resource Manager; never link-local and metadata addresses; a request that a restart interrupts is not repeated"},
+	{"`IISWebAppDeploymentOnMachineGroup@0` `AzureRmWebAppDeployment@4/5`", "on a VM of the environment: the Web Deploy package is applied there; no XML transformation, no app settings"},
 	{"`PenstockService@1` `PenstockHealth@1` `PenstockSwap@1` `PenstockRollback@1` `PenstockDrain@1` `PenstockWebDeploy@1`", "see `penstock explain PenstockSwap`"},
 }

@@ -4,6 +4,7 @@ package reference
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -113,27 +114,66 @@ func (c *collector) stage(s *pipeline.Stage) {
 	}
 }
 
-// steps finds the inputs that name a connection or a secure file. Only tasks of
-// the catalogue say which of their inputs do.
+// steps finds the inputs that name a connection or a secure file.
 func (c *collector) steps(steps []pipeline.Step, stage string) {
 	for i := range steps {
-		s := &steps[i]
-		t, ok := catalog.Lookup(s.Task, s.Version)
-		if !ok {
-			continue
-		}
-		for _, in := range t.Inputs {
-			kind := SecureFile
-			if strings.HasPrefix(in.Type, "connectedService") {
-				kind = ServiceConnection
-			} else if !strings.EqualFold(in.Type, "secureFile") {
-				continue
-			}
-			for name, value := range s.Inputs {
-				if strings.EqualFold(name, in.Name) || slices.ContainsFunc(in.Aliases, func(a string) bool { return strings.EqualFold(a, name) }) {
-					c.add(kind, strings.TrimSpace(value), stage, s.Origin)
-				}
+		for _, u := range UsesOf(&steps[i]) {
+			for _, name := range u.Names {
+				c.add(u.Kind, name, stage, steps[i].Origin)
 			}
 		}
 	}
+}
+
+// Use is one input of a step that names service connections or secure files.
+type Use struct {
+	Kind  Kind
+	Input string   // as the step writes it
+	Names []string // as the step writes them; they may hold $(macros)
+}
+
+// Known reports whether the catalogue tells which inputs of a step name
+// something.
+func Known(s *pipeline.Step) bool {
+	_, ok := catalog.Lookup(s.Task, s.Version)
+	return ok
+}
+
+// UsesOf lists the inputs of a step that name connections or secure files, in
+// the order of the task's inputs. Only tasks of the catalogue say which do.
+func UsesOf(s *pipeline.Step) []Use {
+	t, ok := catalog.Lookup(s.Task, s.Version)
+	if !ok {
+		return nil
+	}
+	var uses []Use
+	for _, in := range t.Inputs {
+		kind := SecureFile
+		if strings.HasPrefix(in.Type, "connectedService") {
+			kind = ServiceConnection
+		} else if !strings.EqualFold(in.Type, "secureFile") {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Inputs)) {
+			if !strings.EqualFold(name, in.Name) && !slices.ContainsFunc(in.Aliases, func(a string) bool { return strings.EqualFold(a, name) }) {
+				continue
+			}
+			if names := SplitNames(s.Inputs[name]); len(names) > 0 {
+				uses = append(uses, Use{kind, name, names})
+			}
+		}
+	}
+	return uses
+}
+
+// SplitNames reads the names of an input: several stand with commas between
+// them.
+func SplitNames(value string) []string {
+	var names []string
+	for name := range strings.SplitSeq(value, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
