@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -154,7 +153,7 @@ func TestArtifactsThroughBrokenConnections(t *testing.T) {
 	remote, id := w.remote(cut.listener.Addr().String())
 	in, out := t.TempDir(), t.TempDir()
 	bulk(t, in)
-	x := tree.Transfer{Pause: func(context.Context, int) error { return nil }}
+	x := tree.Transfer{} // with its pauses: the server may still be keeping what arrived before the cut
 	p, err := x.Publish(t.Context(), in, nil, remote.Sink(id, "drop", "1"))
 	if err != nil {
 		t.Fatal(err)

@@ -85,11 +85,26 @@ func (s *Snapshot) look(ctx context.Context) (h head, err error) {
 	if err := s.tags(lines[0]); err != nil {
 		return h, err
 	}
-	index, err := os.ReadFile(filepath.Join(s.dir, "index"))
+	return h, s.borrowIndex()
+}
+
+// borrowIndex begins with the folder's own index: known stat data spares reading
+// every file. Its time comes along: git looks into a file again that was written
+// in the second in which the index was, and would not in a younger one.
+func (s *Snapshot) borrowIndex() error {
+	name := filepath.Join(s.dir, "index")
+	info, err := os.Stat(name)
 	if err != nil {
-		return h, nil
+		return nil // there is none before the first add
 	}
-	return h, os.WriteFile(s.Index, index, 0o600) // known stat data spares reading every file
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.Index, data, 0o600); err != nil {
+		return err
+	}
+	return os.Chtimes(s.Index, info.ModTime(), info.ModTime())
 }
 
 // tags copies the tags, the packed ones and those in files of their own.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func git(t *testing.T, dir string, args ...string) string {
@@ -87,5 +88,38 @@ func TestSnapshotTakesTheTreeAsItIs(t *testing.T) {
 	}
 	if after := git(t, tree, "count-objects"); after != objects {
 		t.Errorf("objects went into the checkout: %s, before %s", after, objects)
+	}
+}
+
+// A file that is written in the second in which the index was, to the same size,
+// has changed all the same.
+func TestChangeWithinASecond(t *testing.T) {
+	tree := t.TempDir()
+	name := filepath.Join(tree, "note.txt")
+	now := time.Now().Add(-time.Hour).Truncate(time.Second) // the copy is not made in that second
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, now, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git(t, tree, "init", "-q")
+	git(t, tree, "config", "core.trustctime", "false")
+	put("one")
+	git(t, tree, "add", ".")
+	git(t, tree, "commit", "-qm", "one")
+	if err := os.Chtimes(filepath.Join(tree, ".git", "index"), now, now); err != nil {
+		t.Fatal(err)
+	}
+	put("two")
+	bare := filepath.Join(t.TempDir(), "r.git")
+	git(t, tree, "init", "-q", "--bare", bare)
+	s := &Snapshot{Git: "git", Folder: tree, Bare: bare, Index: filepath.Join(t.TempDir(), "index")}
+	_, commit, changed, err := s.Take(context.Background())
+	if err != nil || changed != 1 || git(t, bare, "show", commit+":note.txt") != "two" {
+		t.Errorf("%d changed files, %v", changed, err)
 	}
 }
