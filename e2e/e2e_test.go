@@ -53,7 +53,7 @@ func TestStories(t *testing.T) {
 		Setup:               setup,
 		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": up, "stop": stop, "kill9": kill9, "eventually": eventually, "spans": spans, "served": served, "newversion": newVersion,
+			"up": up, "stop": stop, "kill9": kill9, "killagent": killAgent, "eventually": eventually, "spans": spans, "served": served, "newversion": newVersion,
 			"mini": mini, "example": example, "disk": disk, "exhaust": exhaust, "git": git, "as": as, "swaps": swaps,
 			"rest": rest, "page": page, "follow": follow, "sshd": sshd, "hook": hook,
 		},
@@ -181,7 +181,7 @@ func environ(ts *testscript.TestScript) []string {
 		}
 	}
 	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "NO_COLOR", "PENSTOCK_DATA", "PENSTOCK_PROJECT", "PENSTOCK_SERVER", "PENSTOCK_TOKEN",
-		"PENSTOCK_TRACE_FILE", "PENSTOCK_ORCHESTRATOR_LEASE_TTL", "GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOFLAGS", "GOSUMDB", "PATH"} {
+		"PENSTOCK_TRACE_FILE", "PENSTOCK_ORCHESTRATOR_LEASE_TTL", "PENSTOCK_ORCHESTRATOR_LOST_AFTER", "GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOFLAGS", "GOSUMDB", "PATH"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
@@ -194,6 +194,15 @@ func stop(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGTE
 
 // kill9 ends the server at once; its agents and machines live on.
 func kill9(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGKILL) }
+
+// killAgent ends the embedded agent at once; what its job has started lives on.
+func killAgent(ts *testscript.TestScript, _ bool, _ []string) {
+	raw, err := os.ReadFile(filepath.Join(ts.Getenv("DATA"), "agents", "embedded", "pid"))
+	ts.Check(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+}
 
 func end(ts *testscript.TestScript, sig syscall.Signal) {
 	pid := readUp(ts).PID

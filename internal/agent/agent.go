@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -18,8 +17,10 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/spool"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/base/rest"
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
@@ -43,6 +44,7 @@ type Config struct {
 	Version      string
 	Log          *slog.Logger
 	Local        Local
+	Scratch      bool // what the agent keeps need not outlive the machine
 	Sandbox      Sandbox
 }
 
@@ -63,8 +65,10 @@ type Held struct {
 
 // PollRequest and PollAnswer are the long poll.
 type PollRequest struct {
-	Free int    `json:"free"`
-	Held []Held `json:"held"`
+	Session string `json:"session"` // one process of the agent
+	Number  int    `json:"number"`  // counts its polls
+	Free    int    `json:"free"`
+	Held    []Held `json:"held"`
 }
 
 // PollAnswer carries a job, or what became of those that run.
@@ -80,18 +84,29 @@ type Agent struct {
 	id       Identity
 	client   *rest.Client
 	services task.Services
+	stopping context.Context // ends when the agent is to stop
+	spool    spool.Spool
+	session  string
+	polls    int
 
 	mu      sync.Mutex
 	running map[string]*running
+	left    map[string]int // fences of jobs of an earlier process that are delivered
 	slots   []bool
 	wg      sync.WaitGroup
 }
 
 type running struct {
 	fence  int
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	lost   bool
 }
+
+// Why a job's context ended.
+var (
+	errCanceled = errors.New("the run was canceled")
+	errLost     = errors.New("the job is not this agent's any more")
+)
 
 // Run works until ctx ends; it then cancels its jobs and waits for them.
 func Run(ctx context.Context, cfg Config) error {
@@ -109,7 +124,8 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer unlock()
-	a := &Agent{cfg: cfg, running: map[string]*running{}, slots: make([]bool, cfg.Jobs),
+	a := &Agent{cfg: cfg, stopping: ctx, running: map[string]*running{}, left: map[string]int{}, slots: make([]bool, cfg.Jobs), session: id.New(),
+		spool:  spool.Spool{Dir: filepath.Join(cfg.Folder, "spool"), Scratch: cfg.Scratch},
 		client: &rest.Client{Base: cfg.Server, HTTP: &http.Client{Timeout: 2 * time.Minute, Transport: transport()}}}
 	switch {
 	case cfg.VMData == "":
@@ -126,6 +142,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := a.identify(ctx); err != nil {
 		return err
 	}
+	a.recover(ctx)
 	a.work(ctx)
 	a.wg.Wait()
 	return nil
@@ -226,15 +243,18 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 func (a *Agent) poll(ctx context.Context, answer *PollAnswer) error {
-	in := PollRequest{}
+	a.polls++
+	in := PollRequest{Session: a.session, Number: a.polls}
 	a.mu.Lock()
 	for id, r := range a.running {
 		in.Held = append(in.Held, Held{id, r.fence})
 	}
+	for id, fence := range a.left {
+		in.Held = append(in.Held, Held{id, fence})
+	}
 	in.Free = a.cfg.Jobs - len(a.running)
 	a.mu.Unlock()
-	once := *a.client
-	return once.Once(ctx, http.MethodPost, a.path("poll"), in, answer)
+	return a.client.Once(ctx, http.MethodPost, a.path("poll"), in, answer)
 }
 
 func (a *Agent) react(ctx context.Context, answer PollAnswer) {
@@ -242,13 +262,13 @@ func (a *Agent) react(ctx context.Context, answer PollAnswer) {
 	defer a.mu.Unlock()
 	for _, id := range answer.Cancel {
 		if r := a.running[id]; r != nil {
-			r.cancel()
+			r.cancel(errCanceled)
 		}
 	}
 	for _, id := range answer.Lost {
 		if r := a.running[id]; r != nil {
 			r.lost = true
-			r.cancel()
+			r.cancel(errLost)
 		}
 	}
 	m := answer.Message
@@ -260,56 +280,14 @@ func (a *Agent) react(ctx context.Context, answer PollAnswer) {
 		slot++
 	}
 	if slot == len(a.slots) {
-		return // the server hands out only what was free; its lease runs out
+		return // the server hands out only what was free; without being accepted it goes back
 	}
 	a.slots[slot] = true
-	jobCtx, cancel := context.WithCancel(ctx)
+	jobCtx, cancel := context.WithCancelCause(ctx)
 	r := &running{fence: m.Fence, cancel: cancel}
 	a.running[m.JobID] = r
 	a.wg.Add(1)
 	go a.runJob(jobCtx, m, slot, r)
-}
-
-// runJob runs one job, keeps its lease, and reports its end until the server
-// has taken note or says that the job is not ours any more.
-func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *running) {
-	defer a.wg.Done()
-	defer func() {
-		r.cancel()
-		a.mu.Lock()
-		delete(a.running, m.JobID)
-		a.slots[slot] = false
-		a.mu.Unlock()
-	}()
-	a.cfg.Log.Info("job begins", "run", m.RunID, "stage", m.Stage, "job", m.Name)
-	up := newUplink(a, m)
-	renewed, stopRenewing := context.WithCancel(context.WithoutCancel(ctx))
-	a.wg.Add(1)
-	go func() {
-		defer a.wg.Done()
-		a.keepLease(renewed, m, r)
-	}()
-	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(slot+1)),
-		ToolCache: a.cfg.ToolCache, CacheDir: a.cfg.CacheDir, Version: a.cfg.Version, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder, Local: a.cfg.Local,
-		Client: &rest.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
-	if a.services != nil {
-		machine.Services = a.services
-	}
-	var rep run.JobReport
-	if a.cfg.Sandbox.On {
-		rep = a.confined(ctx, m, machine, up)
-	} else {
-		rep = RunJob(ctx, m, machine, up)
-	}
-	up.close()
-	a.mu.Lock()
-	lost := r.lost
-	a.mu.Unlock()
-	if !lost {
-		a.complete(m, rep)
-	}
-	stopRenewing()
-	a.cfg.Log.Info("job ended", "run", m.RunID, "stage", m.Stage, "job", m.Name, "result", rep.Result)
 }
 
 // rebase turns a URL of the server as it sees itself into one this agent can
@@ -322,40 +300,3 @@ func (a *Agent) rebase(projectURL string) string {
 	}
 	return projectURL
 }
-
-func (a *Agent) complete(m *run.JobMessage, rep run.JobReport) {
-	// The job has ended even if the agent is to stop: say so, for a while.
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	in := struct {
-		Fence  int           `json:"fence"`
-		Report run.JobReport `json:"report"`
-	}{m.Fence, rep}
-	if err := a.client.JSON(ctx, http.MethodPost, a.path("jobs/"+m.JobID+"/complete"), in, nil); err != nil {
-		a.cfg.Log.Warn("the end of a job could not be reported", "job", m.JobID, "error", err)
-	}
-}
-
-// keepLease renews the lease; an answer that the job is not ours ends it.
-func (a *Agent) keepLease(ctx context.Context, m *run.JobMessage, r *running) {
-	for {
-		pause(ctx, RenewEvery)
-		if ctx.Err() != nil {
-			return
-		}
-		var out struct{ Cancel bool }
-		err := a.client.Once(ctx, http.MethodPost, a.path("jobs/"+m.JobID+"/renew"), map[string]int{"fence": m.Fence}, &out)
-		a.mu.Lock()
-		if fault.CodeOf(err) == "lease-lost" {
-			r.lost = true
-		}
-		if out.Cancel || r.lost {
-			r.cancel()
-		}
-		a.mu.Unlock()
-	}
-}
-
-// RenewEvery is how often a lease is renewed: several times within any lease
-// the server may give.
-const RenewEvery = time.Second

@@ -212,7 +212,9 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, tree *process.Tree, rea
 	case stopped:
 		return 0, nil // it said how it ended
 	case errors.As(err, &exit):
-		return process.ExitCode(exit.ProcessState), nil
+		code := process.ExitCode(exit.ProcessState)
+		s.noteExit(code, process.SignalOf(exit.ProcessState))
+		return code, nil
 	case err != nil:
 		return -1, err
 	}
@@ -232,13 +234,21 @@ func (s *step) stopTree(tree *process.Tree, ended <-chan error) error {
 	} {
 		select {
 		case err := <-ended:
-			tree.Signal(process.Kill) // what it left behind
+			tree.EndRest(s.mark)
 			return err
 		case <-s.machine.After(next.wait):
+		}
+		select {
+		case err := <-ended: // both came: what has ended is not signalled again
+			tree.EndRest(s.mark)
+			return err
+		default:
 			next.then()
 		}
 	}
-	return <-ended
+	err := <-ended
+	tree.EndRest(s.mark)
+	return err
 }
 
 // lines calls fn for each line of a stream, without its end. more says that the

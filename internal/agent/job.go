@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -49,6 +50,7 @@ type Machine struct {
 	// leaves the tool cache and PATH.
 	NodeFolder string
 	Local      Local
+	Mark       string // in the environment of everything the job starts; "" = a new one
 }
 
 // job is one job while it runs.
@@ -73,6 +75,7 @@ type job struct {
 	shortSaid bool
 	pathSaid  bool
 	result    run.Result
+	cause     string // of a failure that was not a program's doing
 	canceled  bool
 	abort     context.CancelFunc // ends the job as a cancel does
 }
@@ -93,7 +96,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	if machine.Outcomes == nil {
 		machine.Outcomes = &task.Remote{Client: machine.Client}
 	}
-	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: "vsts_" + id.New(), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
+	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
 		outputs: map[string]string{}, result: run.Succeeded}
 	if err := j.prepare(); err != nil {
 		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
@@ -113,9 +116,13 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
 	} else if limit.Err() != nil {
 		rep.Result = run.Canceled
+	} else if rep.Result == run.Failed {
+		rep.Cause = j.masker.Line(j.cause)
 	}
 	return rep
 }
+
+func newMark() string { return "vsts_" + id.New() }
 
 // marks are those of the jobs that run in this process.
 var marks sync.Map
@@ -279,6 +286,9 @@ func (j *job) runStep(ctx context.Context, s *step) {
 	s.begin()
 	j.warnOfPath(s)
 	result := s.observed(ctx)
+	if result == run.Failed && !spec.ContinueOnError && s.cause != "" && j.cause == "" {
+		j.cause = s.report.DisplayName + ": " + s.cause
+	}
 	if result == run.Failed && spec.ContinueOnError {
 		result = run.SucceededWithIssues
 	}

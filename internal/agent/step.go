@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/cause"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -41,6 +42,27 @@ type step struct {
 	first    int           // attempts that came before those that are made now
 	said     string        // its last lines, where somebody looks
 	done     chan struct{} // closed when the task says that it is complete
+	exit     exit          // of the last program that failed in this attempt
+	cause    string        // why the last attempt failed, where that was not the program's doing
+}
+
+// exit is how a program ended.
+type exit struct{ code, signal int }
+
+func (s *step) noteExit(code, signal int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if code != 0 {
+		s.exit = exit{code, signal}
+	}
+}
+
+// explain notes why an attempt failed where that may not be the program's doing.
+// It is said of the job; the step's log and errors are those of the service.
+func (s *step) explain(look *cause.Look, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cause = cause.Of(look.Facts(err, s.exit.code, s.exit.signal))
 }
 
 func (s *step) begin() {
@@ -119,7 +141,9 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 	}
 	s.mu.Lock()
 	s.declared, s.broken, s.uploads, s.done, s.ctx = "", false, nil, make(chan struct{}), ctx
+	s.exit, s.cause = exit{}, ""
 	s.mu.Unlock()
+	look := cause.Begin(s.machine.Work)
 	err := s.call(ctx)
 	if err == nil && ctx.Err() == nil {
 		err = s.upload(ctx)
@@ -136,6 +160,7 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 		return s.fail(message(err)), false // its task is not at hand: that does not pass
 	case err != nil:
 		result = s.fail(message(err))
+		s.explain(look, err)
 	default:
 		result = run.Succeeded
 	}
@@ -389,6 +414,9 @@ func (s *step) Print(text string) {
 	}
 }
 
+// stampFormat is the time at the begin of each line of a log.
+const stampFormat = "2006-01-02T15:04:05.0000000Z"
+
 // write stamps a line that holds no secret any more, and sends it.
 func (s *step) write(line string) {
 	if s.machine.Local.Break != nil {
@@ -397,5 +425,5 @@ func (s *step) write(line string) {
 		s.said = s.said[max(0, len(s.said)-maxSaid):]
 		s.mu.Unlock()
 	}
-	s.link.Log(s.order, time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")+" "+strings.ToValidUTF8(line, "\uFFFD")+"\n")
+	s.link.Log(s.order, time.Now().UTC().Format(stampFormat)+" "+strings.ToValidUTF8(line, "\uFFFD")+"\n")
 }

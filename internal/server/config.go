@@ -51,6 +51,7 @@ type Gateway struct {
 // Orchestrator holds the timing of jobs.
 type Orchestrator struct {
 	LeaseTTL         time.Duration `key:"leaseTtl"`
+	LostAfter        time.Duration `key:"lostAfter"` // an agent silent for longer has lost its jobs
 	ImpliedCITrigger bool          `key:"impliedCiTrigger"`
 }
 
@@ -91,7 +92,7 @@ func Defaults() Config {
 	return Config{Organization: "default", Ports: "auto",
 		HTTP: HTTP{Listen: "127.0.0.1:7420"}, DNS: DNS{Listen: "127.0.0.1:7453", Zones: "localhost"},
 		Gateway:      Gateway{HTTP: "127.0.0.1:7480", Fronts: "127.0.2.0/24"},
-		Orchestrator: Orchestrator{LeaseTTL: 30 * time.Second, ImpliedCITrigger: true},
+		Orchestrator: Orchestrator{LeaseTTL: 30 * time.Second, LostAfter: 5 * time.Minute, ImpliedCITrigger: true},
 		VMs:          VMs{Local: LocalVMs{Enabled: runtime.GOOS == "linux", Addresses: "127.0.1.0/24"}},
 		Git:          Git{Binary: "git"}, Log: Log{Level: "info", Format: "auto"}, Shutdown: 30 * time.Second}
 }

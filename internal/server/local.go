@@ -217,7 +217,7 @@ func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
 	watched := l.o.Agent
 	watched.Objects = l.objects
 	group.Go("agent", func(ctx context.Context) error {
-		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Local: watched, Sandbox: l.o.Sandbox,
+		return agent.Run(ctx, agent.Config{Server: l.URL(), Organization: l.cfg.Organization, Name: "local", Folder: work, Scratch: true, Local: watched, Sandbox: l.o.Sandbox,
 			JoinToken: token, Jobs: l.o.Jobs, Version: l.o.Version, Log: l.o.Log, Tasks: l.o.Tasks, NodeFolder: l.o.NodeFolder, ToolCache: l.o.ToolCache, CacheDir: l.o.CacheDir})
 	})
 	return nil

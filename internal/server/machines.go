@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"penstock.dev/penstock/internal/adapter/localvm"
@@ -159,6 +160,9 @@ func (m *machines) resume(ctx context.Context) error {
 func (s *Server) haltAll(ctx context.Context) {
 	folders, _ := filepath.Glob(filepath.Join(s.cfg.Data, "vms", "*"))
 	folders = append(folders, s.agentFolder())
+	s.agent.Lock()
+	s.agent.halted = true
+	s.agent.Unlock()
 	done := make(chan struct{})
 	for _, f := range folders {
 		go func() {
@@ -173,8 +177,43 @@ func (s *Server) haltAll(ctx context.Context) {
 
 func (s *Server) agentFolder() string { return filepath.Join(s.cfg.Data, "agents", "embedded") }
 
+// embedded is the agent that comes with the server.
+type embedded struct {
+	sync.Mutex
+	halted bool // the server stops, and its agent with it
+}
+
+// lookAfterAgent starts the embedded agent again when it has ended. One that
+// ends at once is given longer and longer pauses, up to a minute.
+func (s *Server) lookAfterAgent(ctx context.Context) error {
+	const least, most = time.Second, time.Minute
+	wait := least
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		if detached.PID(s.agentFolder()) != 0 {
+			wait = least
+			continue
+		}
+		if err := s.startAgent(identity.With(ctx, identity.System())); err != nil {
+			s.log.Error("the embedded agent cannot be started", "error", err)
+		}
+		wait = min(wait*2, most)
+	}
+}
+
 // startAgent runs the embedded agent, unless the one of before still does.
 func (s *Server) startAgent(ctx context.Context) error {
+	s.agent.Lock()
+	defer s.agent.Unlock()
+	if s.agent.halted {
+		return nil
+	}
 	if _, err := s.pools.EnsurePool(ctx, "default"); err != nil {
 		return err
 	}

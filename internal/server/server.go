@@ -81,6 +81,7 @@ type Server struct {
 	attachments  *attachment.Service
 	tests        *testresult.Service
 	machines     *machines
+	agent        embedded
 
 	http     *http.Server
 	listener net.Listener
@@ -168,7 +169,7 @@ func (s *Server) build(sealer keyvault.Sealer) {
 	s.repos = &repos.Service{Repositories: table[repos.Repository](db, "repositories", "repository"),
 		Pushes: table[repos.Push](db, "pushes", "push"), Tx: db, Audit: s.audit, Clock: s.clock, Git: s.git, History: s.git}
 	s.pools = &agentpool.Service{Pools: table[agentpool.Pool](db, "pools", "pool"), Agents: table[agentpool.Agent](db, "agents", "agent"),
-		Requests: table[agentpool.Request](db, "requests", "job request"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock, LeaseTTL: s.cfg.Orchestrator.LeaseTTL}
+		Requests: table[agentpool.Request](db, "requests", "job request"), Tx: db, Audit: s.audit, Identity: s.identity, Clock: s.clock, LeaseTTL: s.cfg.Orchestrator.LeaseTTL, LostAfter: s.cfg.Orchestrator.LostAfter}
 	s.environments = &environment.Service{Environments: table[environment.Environment](db, "environments", "environment"),
 		VMs: table[environment.VM](db, "vms", "VM"), Checks: table[environment.Check](db, "checks", "check"),
 		Approvals: table[environment.Approval](db, "approvals", "approval"), Locks: table[environment.Lock](db, "locks", "lock"),

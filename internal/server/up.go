@@ -80,6 +80,7 @@ func Up(ctx context.Context, o Options) error {
 	if err := s.startAgent(ctx); err != nil {
 		return err
 	}
+	group.Go("embedded agent", s.lookAfterAgent)
 	if err := s.machines.resume(ctx); err != nil {
 		return err
 	}

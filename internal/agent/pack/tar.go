@@ -199,15 +199,18 @@ func untarOne(root *os.Root, tr *tar.Reader, h *tar.Header, name string, o Optio
 	}
 	switch h.Typeflag {
 	case tar.TypeSymlink:
-		to := filepath.FromSlash(h.Linkname)
-		if filepath.IsAbs(to) || !filepath.IsLocal(filepath.Join(filepath.Dir(name), to)) {
-			return 0, fault.New(fault.Invalid, "archive-entry-outside", "the archive has a link that leads outside its root").Got("%s → %s", name, h.Linkname)
+		if err := rootfs.CheckLink(root, name, h.Linkname); err != nil {
+			return 0, err
 		}
-		return 0, root.Symlink(to, name)
+		return 0, root.Symlink(filepath.FromSlash(h.Linkname), name)
 	case tar.TypeLink:
 		to, ok := entryName(h.Linkname, o.Strip)
 		if !ok || !filepath.IsLocal(to) {
 			return 0, outside(h.Linkname)
+		}
+		// A link that lies elsewhere would lead elsewhere.
+		if info, err := root.Lstat(to); err == nil && !info.Mode().IsRegular() {
+			return 0, fault.New(fault.Invalid, "archive-entry-outside", "the archive has a second name for what is no file").Got("%s → %s", h.Name, h.Linkname)
 		}
 		return 0, root.Link(to, name)
 	case tar.TypeReg:

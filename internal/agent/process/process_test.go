@@ -78,6 +78,30 @@ func TestKillEndsTheTree(t *testing.T) {
 	}
 }
 
+// A number that another program has got since is not killed for the one before.
+func TestEndRestKillsNothingElse(t *testing.T) {
+	tree, cmd, conns := family(t, "mark-one")
+	stranger := &Tree{pid: tree.pid} // as if an earlier program had had the number
+	stranger.EndRest("mark-of-the-earlier")
+	for _, conn := range conns {
+		if _, err := conn.Write([]byte("still there?")); err != nil {
+			t.Error(err)
+		}
+	}
+	tree.EndRest("mark-one")
+	gone(conns["parent\n"])
+	if err := cmd.Wait(); err == nil {
+		t.Error("the program says that it ended well")
+	}
+	if n := EndMarked("mark-one"); n != 1 { // the child had left the group
+		t.Errorf("%d were left", n)
+	}
+	gone(conns["child\n"])
+	if n := EndMarked("mark-one"); n != 0 {
+		t.Errorf("%d are killed twice", n)
+	}
+}
+
 func TestEndMarkedFindsWhatWasLeft(t *testing.T) {
 	_, cmd, conns := family(t, "mark-left")
 	_, other, others := family(t, "mark-other")

@@ -44,6 +44,17 @@ func (t *Tree) Signal(sig syscall.Signal) {
 	}
 }
 
+// EndRest kills what is left of the group of a program that has ended and was
+// waited for. Its number may belong to another program by now, so only processes
+// with the mark of the job count.
+func (t *Tree) EndRest(mark string) {
+	for _, p := range processes() {
+		if p.group == t.pid && p.marked(mark) {
+			p.signal(mark, Kill)
+		}
+	}
+}
+
 // Close forgets the tree. What still runs goes on until its job ends.
 func (t *Tree) Close() {}
 
@@ -60,16 +71,33 @@ func descendants(pid int) []int {
 	return list[1:]
 }
 
-// EndMarked kills the processes that a job left behind, wherever they are now.
-func EndMarked(mark string) { SignalMarked(mark, Kill) }
-
-// SignalMarked reaches the processes of a job, wherever they are now.
-func SignalMarked(mark string, sig syscall.Signal) {
-	for _, p := range processes() {
-		if p.marked(mark) {
-			_ = syscall.Kill(p.id, sig)
+// EndMarked kills the processes that a job left behind, wherever they are now, and
+// returns how many there were. What they start meanwhile is found too: it looks
+// until nothing is left, a bounded number of times.
+func EndMarked(mark string) (ended int) {
+	const rounds = 50
+	seen := map[int]bool{}
+	for range rounds {
+		found := SignalMarked(mark, Kill)
+		if len(found) == 0 {
+			break
+		}
+		for _, id := range found {
+			seen[id] = true
 		}
 	}
+	return len(seen)
+}
+
+// SignalMarked reaches the processes of a job, wherever they are now, and returns
+// their numbers.
+func SignalMarked(mark string, sig syscall.Signal) (reached []int) {
+	for _, p := range processes() {
+		if p.marked(mark) && p.signal(mark, sig) {
+			reached = append(reached, p.id)
+		}
+	}
+	return reached
 }
 
 // ExitCode is a program's own, or 128 and the number of the signal that ended
@@ -79,6 +107,14 @@ func ExitCode(s *os.ProcessState) int {
 		return 128 + int(w.Signal())
 	}
 	return s.ExitCode()
+}
+
+// SignalOf is the number of the signal that ended a program; 0: it ended itself.
+func SignalOf(s *os.ProcessState) int {
+	if w, ok := s.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return int(w.Signal())
+	}
+	return 0
 }
 
 // Reload asks a service to read its configuration again.

@@ -98,10 +98,18 @@ func wholeOf(mark string) (windows.Handle, error) {
 		return job, nil
 	}
 	job, err := windows.CreateJobObject(nil, nil)
-	if err == nil {
-		whole.jobs[mark] = job
+	if err != nil {
+		return 0, err
 	}
-	return job, err
+	// An agent that is killed cannot look for these programs later: they end with
+	// its handle.
+	limits := windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION{BasicLimitInformation: windows.JOBOBJECT_BASIC_LIMIT_INFORMATION{LimitFlags: windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE}}
+	if _, err := windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(&limits)), uint32(unsafe.Sizeof(limits))); err != nil {
+		_ = windows.CloseHandle(job)
+		return 0, err
+	}
+	whole.jobs[mark] = job
+	return job, nil
 }
 
 // resume lets the threads of a program run that was started suspended.
@@ -138,18 +146,25 @@ func (t *Tree) Signal(sig syscall.Signal) {
 	_ = windows.TerminateJobObject(t.job, 1)
 }
 
+// EndRest ends what is left of a tree whose program has ended.
+func (t *Tree) EndRest(string) { _ = windows.TerminateJobObject(t.job, 1) }
+
 // Close forgets the tree. What still runs goes on until its job ends.
 func (t *Tree) Close() { _ = windows.CloseHandle(t.job) }
 
-// EndMarked ends what the programs of a job left behind, wherever it is now.
-func EndMarked(mark string) {
+// EndMarked ends what the programs of a job left behind, wherever it is now, and
+// returns how many job objects that were. What a killed agent left has ended with
+// it.
+func EndMarked(mark string) (ended int) {
 	whole.Lock()
 	defer whole.Unlock()
 	if job, ok := whole.jobs[mark]; ok {
 		_ = windows.TerminateJobObject(job, 1)
 		_ = windows.CloseHandle(job)
 		delete(whole.jobs, mark)
+		ended = 1
 	}
+	return ended
 }
 
 // OwnGroup lets a program be interrupted without its parent.
@@ -176,8 +191,11 @@ func SignalGroup(pid int, sig syscall.Signal) {
 // ExitCode is what the program ended with.
 func ExitCode(s *os.ProcessState) int { return s.ExitCode() }
 
+// SignalOf is 0: programs are not ended by signals here.
+func SignalOf(*os.ProcessState) int { return 0 }
+
 // Reload does nothing: Windows services are asked in another way.
 func Reload(int) {}
 
 // SignalMarked does nothing: containers do not show their processes here.
-func SignalMarked(string, syscall.Signal) {}
+func SignalMarked(string, syscall.Signal) []int { return nil }

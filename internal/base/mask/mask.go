@@ -129,7 +129,7 @@ func (s *Stream) advance(piece string, last bool) string {
 		safe = len(text)
 	}
 	var b strings.Builder
-	at, covered := 0, 0
+	at, covered := 0, max(s.masked-safe, 0)
 	for _, x := range spans {
 		if x.from >= safe {
 			break

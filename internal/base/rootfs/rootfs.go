@@ -97,8 +97,17 @@ func extractLink(root *os.Root, f *zip.File, name string) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	to := filepath.FromSlash(string(target))
-	if !LinkInside(filepath.ToSlash(name), filepath.ToSlash(string(target))) || filepath.IsAbs(to) {
+	if err := CheckLink(root, name, string(target)); err != nil {
+		return err
+	}
+	_ = root.Remove(name)
+	return root.Symlink(filepath.FromSlash(string(target)), name)
+}
+
+// CheckLink refuses a link of an archive that would lead outside, at a path of the
+// system below the root.
+func CheckLink(root *os.Root, name, target string) error {
+	if !LinkInside(filepath.ToSlash(name), filepath.ToSlash(target)) || filepath.IsAbs(filepath.FromSlash(target)) {
 		return fault.New(fault.Invalid, "archive-entry-outside", "the archive has a link that leads outside its root").Got("%s → %s", name, target)
 	}
 	// Where a folder above is a link itself, this one would lead elsewhere.
@@ -107,8 +116,7 @@ func extractLink(root *os.Root, f *zip.File, name string) error {
 			return fault.New(fault.Invalid, "archive-entry-outside", "the archive has a link below a link").Got("%s → %s", name, target)
 		}
 	}
-	_ = root.Remove(name)
-	return root.Symlink(to, name)
+	return nil
 }
 
 // LinkInside says whether a link at a path below a root stays below it, whatever

@@ -47,12 +47,13 @@ const (
 	Completed RequestState = "completed"
 )
 
-// RequestMoves is the table of legal moves. An assigned request whose lease ran
-// out is completed as lost, never handed to a second agent by itself: a step
-// must not run twice unless a person asks.
+// RequestMoves is the table of legal moves. An assigned request goes back into
+// the queue only while its agent has not accepted it: no step has begun then. One
+// that was accepted is completed as lost when its agent stays away, never handed
+// to a second agent by itself: a step must not run twice unless a person asks.
 var RequestMoves = state.Moves[RequestState]{
 	Queued:    {Assigned, Completed},
-	Assigned:  {Completed},
+	Assigned:  {Queued, Completed},
 	Completed: {},
 }
 
@@ -69,6 +70,11 @@ type Request struct {
 	Fence           int          `json:"fence"`
 	Lease           time.Time    `col:"lease" json:"lease"`
 	CancelRequested bool         `json:"cancelRequested"`
+	// Accepted says that the agent has the job and may run its steps.
+	Accepted bool `json:"accepted,omitempty"`
+	// Lost says that the job was ended because its agent was silent. The rest of
+	// its log is still taken, its result is not.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // Fits reports whether an agent can take a request.

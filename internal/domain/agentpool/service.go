@@ -23,12 +23,14 @@ type Service struct {
 	Audit    *audit.Service
 	Identity *identity.Service
 	Clock    store.Clock
-	LeaseTTL time.Duration // an agent silent for longer has lost its job
+	LeaseTTL time.Duration // how long a renewal holds
+	// LostAfter is how long an agent may be silent, while this server listens,
+	// before a job that it has accepted counts as lost; at least LeaseTTL.
+	LostAfter time.Duration
 
-	mu      sync.Mutex
-	wake    chan struct{}
-	seen    map[string]time.Time
-	started time.Time
+	mu       sync.Mutex
+	wake     chan struct{}
+	presence presence
 }
 
 // EnsurePool returns the pool of that name, making it if missing.
@@ -165,52 +167,6 @@ func (s *Service) Woken() <-chan struct{} {
 	return s.wake
 }
 
-// Saw notes that an agent is there.
-func (s *Service) Saw(agentID string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.seen == nil {
-		s.seen = map[string]time.Time{}
-	}
-	s.seen[agentID] = s.Clock.Now()
-}
-
-// Absent is for how long an agent has not been heard of: since its last
-// request, or since this server began to listen.
-func (s *Service) Absent(agentID string) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.Clock.Now()
-	if s.started.IsZero() {
-		s.started = now
-	}
-	last := s.seen[agentID]
-	if last.Before(s.started) {
-		last = s.started
-	}
-	return now.Sub(last)
-}
-
-// Gone notes that an agent said goodbye.
-func (s *Service) Gone(agentID string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.seen, agentID)
-}
-
-// LastSeen returns when an agent was heard of since this server started, and
-// whether it counts as online.
-func (s *Service) LastSeen(agentID string) (time.Time, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.seen[agentID]
-	return t, s.Clock.Now().Sub(t) < OnlineFor
-}
-
-// OnlineFor is how long after its last request an agent counts as online: a
-// little more than one long poll.
-const OnlineFor = 75 * time.Second
-
 // AssignJob hands the oldest fitting request to an agent; nil if there is none.
 func (s *Service) AssignJob(ctx context.Context, agentID string) (*Request, error) {
 	a, err := s.Agents.Get(ctx, agentID)
@@ -232,7 +188,7 @@ func (s *Service) AssignJob(ctx context.Context, agentID string) (*Request, erro
 		if err := RequestMoves.Check("job request", r.State, Assigned); err != nil {
 			return err
 		}
-		r.State, r.AgentID, r.Fence, r.Lease = Assigned, a.ID, r.Fence+1, s.Clock.Now().Add(s.LeaseTTL)
+		r.State, r.AgentID, r.Fence, r.Accepted, r.Lease = Assigned, a.ID, r.Fence+1, false, s.Clock.Now().Add(s.LeaseTTL)
 		assigned = r
 		return s.Requests.Save(ctx, r)
 	})
@@ -273,20 +229,6 @@ func (s *Service) Hold(ctx context.Context, agentID, jobID string, fence int) (*
 	return r, nil
 }
 
-// Renew extends a lease and tells whether the job is to be canceled.
-func (s *Service) Renew(ctx context.Context, agentID, jobID string, fence int) (cancel bool, err error) {
-	err = s.Tx.InTx(ctx, func(ctx context.Context) error {
-		r, err := s.Hold(ctx, agentID, jobID, fence)
-		if err != nil {
-			return err
-		}
-		cancel = r.CancelRequested
-		r.Lease = s.Clock.Now().Add(s.LeaseTTL)
-		return s.Requests.Save(ctx, r)
-	})
-	return cancel, err
-}
-
 // Finish ends a request in the transaction of ctx, whoever holds it.
 func (s *Service) Finish(ctx context.Context, r *Request) error {
 	if err := RequestMoves.Check("job request", r.State, Completed); err != nil {
@@ -316,27 +258,7 @@ func (s *Service) Cancel(ctx context.Context, jobID string) (ended bool, err err
 	return false, s.Requests.Save(ctx, r)
 }
 
-// Canceling lists the jobs of an agent that are to end.
-func (s *Service) Canceling(ctx context.Context, agentID string) ([]string, error) {
-	held, err := s.Requests.Find(ctx, store.Where("agent_id", agentID).And("state", string(Assigned)))
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, r := range held {
-		if r.CancelRequested {
-			ids = append(ids, r.ID)
-		}
-	}
-	return ids, nil
-}
-
 // Addressed lists the queued requests that only one agent can take.
 func (s *Service) Addressed(ctx context.Context) ([]*Request, error) {
 	return s.Requests.Find(ctx, store.Where("state", string(Queued)).AndOp("agent_id", store.Ne, ""))
-}
-
-// Lost lists the requests whose lease has run out.
-func (s *Service) Lost(ctx context.Context) ([]*Request, error) {
-	return s.Requests.Find(ctx, store.Where("state", string(Assigned)).AndOp("lease", store.Lt, s.Clock.Now()))
 }

@@ -138,6 +138,9 @@ func (s *Service) BuildJob(ctx context.Context, req *agentpool.Request, agent *a
 	}
 	m.Fence = req.Fence
 	err = s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.revokeJobTokens(ctx, j.ID); err != nil { // of a message that did not arrive
+			return err
+		}
 		if m.AccessToken, err = s.jobToken(ctx, d.Run, j); err != nil {
 			return err
 		}

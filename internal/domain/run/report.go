@@ -11,7 +11,6 @@ import (
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/agentpool"
 	"penstock.dev/penstock/internal/domain/identity"
-	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
 func logID(jobID string, step int) string { return fmt.Sprintf("%s/%d", jobID, step) }
@@ -26,6 +25,7 @@ type StepReport struct {
 	Errors      []string `json:"errors,omitempty"`
 	Warnings    []string `json:"warnings,omitempty"`
 	Percent     int      `json:"percent,omitempty"`
+	Age         int64    `json:"age,omitempty"` // milliseconds since it was so, when it is sent
 }
 
 // MaxIssues bounds the errors, and the warnings, kept per step; the log has all.
@@ -64,11 +64,12 @@ func (s *Service) applyReport(j *Job, r StepReport) {
 		if Moves.Check("step", st.State, r.State) != nil {
 			return
 		}
+		at := reportedAt(j, r, s.Clock.Now())
 		if st.State == Pending {
-			st.Started = s.Clock.Now()
+			st.Started = at
 		}
 		if r.State == Completed && st.State != Completed {
-			st.Finished = s.Clock.Now()
+			st.Finished = at
 			if r.Result == Skipped {
 				st.Started = st.Finished
 			}
@@ -83,12 +84,23 @@ func (s *Service) applyReport(j *Job, r StepReport) {
 	}
 }
 
+// reportedAt is when a step was as a report has it: reports may come long after,
+// and clocks of agents differ.
+func reportedAt(j *Job, r StepReport, now time.Time) time.Time {
+	at := now.Add(-time.Duration(min(max(r.Age, 0), int64(1<<40))) * time.Millisecond)
+	if at.Before(j.Started) {
+		return j.Started
+	}
+	return at
+}
+
 func bounded(list []string) []string { return list[:min(len(list), MaxIssues)] }
 
 // AppendLog stores bytes of a step's log at an offset; repeating a chunk is
 // harmless. It returns where the log ends now.
 func (s *Service) AppendLog(ctx context.Context, agentID, jobID string, fence, step int, offset int64, data []byte) (int64, error) {
-	if _, err := s.Pools.Hold(ctx, agentID, jobID, fence); err != nil {
+	req, err := s.Pools.Hold(ctx, agentID, jobID, fence)
+	if err != nil && !lateLog(req, agentID, fence) {
 		return 0, err
 	}
 	end, _, err := s.Logs.Append(ctx, logID(jobID, step), offset, data)
@@ -98,10 +110,17 @@ func (s *Service) AppendLog(ctx context.Context, agentID, jobID string, fence, s
 	return end, err
 }
 
+// lateLog says that a job was ended because its agent was silent, and that this is
+// the rest of what the agent had written: it is not lost.
+func lateLog(req *agentpool.Request, agentID string, fence int) bool {
+	return req != nil && req.State == agentpool.Completed && req.Lost && req.AgentID == agentID && req.Fence == fence
+}
+
 // JobReport is how a job ended.
 type JobReport struct {
 	Result  Result            `json:"result"`
-	Cause   string            `json:"cause,omitempty"` // of the system, not of the user's program
+	Cause   string            `json:"cause,omitempty"`  // of the system, not of the user's program
+	Broken  bool              `json:"broken,omitempty"` // it did not come to its end: its agent died
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Number  string            `json:"number,omitempty"` // build.updatebuildnumber
 }
@@ -126,8 +145,19 @@ func (s *Service) CompleteJob(ctx context.Context, agentID, jobID string, fence 
 				return err
 			}
 		}
-		return s.endJob(ctx, jobID, req, rep.Result, rep.Cause, rep.Outputs)
+		result := rep.Result
+		if rep.Broken && req.CancelRequested {
+			result = Canceled // it was to end anyway
+		}
+		return s.endJob(ctx, jobID, req, result, clip(rep.Cause), rep.Outputs)
 	})
+}
+
+// maxCause bounds what an agent may say about why a job ended, in bytes.
+const maxCause = 2000
+
+func clip(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxCause)], "")
 }
 
 func (s *Service) renumber(ctx context.Context, runID, number string) error {
@@ -183,80 +213,6 @@ func (s *Service) revokeJobTokens(ctx context.Context, jobID string) error {
 	}
 	for _, t := range tokens {
 		if err := s.Identity.Tokens.Delete(ctx, t.ID); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// EndLostJobs fails the jobs whose agents have been silent for too long, and
-// those that wait in vain for one. It is called every second.
-func (s *Service) EndLostJobs(ctx context.Context) error {
-	if err := s.endStranded(ctx); err != nil {
-		return err
-	}
-	lost, err := s.Pools.Lost(ctx)
-	if err != nil {
-		return err
-	}
-	for _, req := range lost {
-		err := s.Tx.InTx(ctx, func(ctx context.Context) error {
-			fresh, err := s.Pools.Requests.Get(ctx, req.ID)
-			if err != nil || fresh.State != agentpool.Assigned || fresh.Lease.After(s.Clock.Now()) {
-				return err
-			}
-			j, err := s.Jobs.Get(ctx, req.ID)
-			if err != nil {
-				return err
-			}
-			result := Failed
-			if fresh.CancelRequested {
-				result = Canceled
-			}
-			return s.endJob(ctx, req.ID, fresh, result,
-				fmt.Sprintf("agent %s was lost: not heard of for %s", j.AgentName, s.Pools.LeaseTTL), nil)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// endStranded ends jobs addressed to a machine that is not there: the hooks
-// that follow a failure soon, because nobody waits for them but the end of the
-// run, any other job when its own time is over.
-func (s *Service) endStranded(ctx context.Context) error {
-	waiting, err := s.Pools.Addressed(ctx)
-	if err != nil {
-		return err
-	}
-	for _, req := range waiting {
-		absent := s.Pools.Absent(req.AgentID)
-		if absent <= s.Pools.LeaseTTL {
-			continue
-		}
-		d, err := s.Load(ctx, req.RunID)
-		if err != nil {
-			return err
-		}
-		j, err := s.Jobs.Get(ctx, req.ID)
-		if err != nil {
-			return err
-		}
-		limit := time.Duration(d.spec(j).TimeoutInMinutes) * time.Minute
-		after := j.Hook == pipeline.HookOnFailure || j.Hook == pipeline.HookOnSuccess
-		if !after && (limit == 0 || s.Clock.Now().Sub(req.Queued) < limit) {
-			continue
-		}
-		err = s.Tx.InTx(ctx, func(ctx context.Context) error {
-			fresh, err := s.Pools.Requests.Get(ctx, req.ID)
-			if err != nil || fresh.State != agentpool.Queued {
-				return err
-			}
-			return s.endJob(ctx, j.ID, fresh, Failed, fmt.Sprintf("VM %s is not there: its agent has not been heard of for %s", j.Target.Name, absent.Round(time.Second)), nil)
-		})
-		if err != nil {
 			return err
 		}
 	}

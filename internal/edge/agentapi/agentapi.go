@@ -181,6 +181,15 @@ type held struct {
 	Fence int    `json:"fence"`
 }
 
+// pollRequest is a question of an agent. The session is one process of it, and
+// the number counts its questions.
+type pollRequest struct {
+	Session string
+	Number  int
+	Free    int
+	Held    []held
+}
+
 type pollAnswer struct {
 	Message *run.JobMessage `json:"message,omitempty"`
 	Cancel  []string        `json:"cancel,omitempty"`
@@ -193,20 +202,21 @@ func (a *API) poll(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var in struct {
-		Free int
-		Held []held
-	}
+	var in pollRequest
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "invalid-json", "the request cannot be read")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), pollTime)
 	defer cancel()
 	told := map[string]bool{}
+	a.Pools.Saw(agent.ID)
 	for {
-		a.Pools.Saw(agent.ID)
+		if in.Session != "" && !a.Pools.Attend(agent.ID, in.Session, in.Number) {
+			return &pollAnswer{}, nil // the agent has asked again since
+		}
+		a.Pools.Waits(agent.ID)
 		woken := a.Pools.Woken()
-		out, err := a.news(ctx, agent, in.Free, in.Held, told)
+		out, err := a.news(ctx, agent, in, told)
 		if err != nil && ctx.Err() == nil {
 			return nil, err
 		}
@@ -228,33 +238,31 @@ func (a *API) poll(r *http.Request) (any, error) {
 	}
 }
 
-func (a *API) news(ctx context.Context, agent *agentpool.Agent, free int, running []held, told map[string]bool) (*pollAnswer, error) {
-	out := &pollAnswer{}
-	cancel, err := a.Pools.Canceling(ctx, agent.ID)
-	if err != nil {
-		return nil, err
-	}
-	mine := map[string]bool{}
-	for _, h := range running {
+func (a *API) news(ctx context.Context, agent *agentpool.Agent, in pollRequest, told map[string]bool) (*pollAnswer, error) {
+	out, mine := &pollAnswer{}, map[string]bool{}
+	for _, h := range in.Held {
 		mine[h.JobID] = true
-		if _, err := a.Pools.Hold(ctx, agent.ID, h.JobID, h.Fence); fault.CodeOf(err) == "lease-lost" {
+		req, err := a.Pools.Hold(ctx, agent.ID, h.JobID, h.Fence)
+		switch {
+		case fault.CodeOf(err) == "lease-lost" || fault.Is(err, fault.NotFound):
 			out.Lost = append(out.Lost, h.JobID)
-		}
-	}
-	for _, id := range cancel {
-		if mine[id] && !told[id] {
-			out.Cancel, told[id] = append(out.Cancel, id), true
+		case err != nil:
+			return nil, err
+		case req.CancelRequested && !told[h.JobID]:
+			out.Cancel, told[h.JobID] = append(out.Cancel, h.JobID), true
 		}
 	}
 	if len(out.Cancel)+len(out.Lost) > 0 {
 		return out, nil
 	}
-	// An agent that came back without a job it was given can never end it: its
-	// lease runs out by itself, so nothing is done here.
-	if free <= 0 {
-		return nil, nil
+	var req *agentpool.Request
+	var err error
+	if in.Session != "" {
+		req, err = a.Runs.SettleJobs(ctx, agent.ID, func(jobID string) bool { return mine[jobID] }, in.Free > 0)
 	}
-	req, err := a.Pools.AssignJob(ctx, agent.ID)
+	if req == nil && err == nil && in.Free > 0 {
+		req, err = a.Pools.AssignJob(ctx, agent.ID)
+	}
 	if err != nil || req == nil {
 		return nil, ignoreConflict(err)
 	}

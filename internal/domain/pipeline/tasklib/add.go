@@ -207,5 +207,5 @@ func roots(files []string) []string {
 
 // within reports whether a path is a folder or lies below it.
 func within(p, folder string) bool {
-	return folder == "." || p == folder || strings.HasPrefix(p, folder+"/")
+	return folder == "." || p == folder || strings.HasPrefix(p, strings.TrimSuffix(folder, "/")+"/")
 }

@@ -62,7 +62,14 @@ func below(r *zip.Reader, folder string) *zip.Reader {
 	}
 	part := &zip.Reader{}
 	for _, f := range r.File {
-		if rest, ok := strings.CutPrefix(f.Name, folder+"/"); ok && rest != "" {
+		name := f.Name
+		if !strings.Contains("/"+name+"/", "/../") { // that is refused when it is extracted
+			name = path.Clean(name) // as the folder was found
+			if strings.HasSuffix(f.Name, "/") {
+				name += "/"
+			}
+		}
+		if rest, ok := strings.CutPrefix(name, strings.TrimSuffix(folder, "/")+"/"); ok && rest != "" {
 			moved := *f
 			moved.Name = rest
 			part.File = append(part.File, &moved)
