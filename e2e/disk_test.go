@@ -43,7 +43,7 @@ var closesIn = sync.OnceValue(func() bool {
 // makes it read-only: disk new SIZE | fill | empty | ro | rw
 func disk(ts *testscript.TestScript, _ bool, args []string) {
 	data := ts.Getenv("DATA")
-	stuff := filepath.Join(data, "tmp", "stuff")
+	stuff := filepath.Join(data, "stuff")
 	switch args[0] {
 	case "new":
 		ts.Check(os.MkdirAll(data, 0o700))

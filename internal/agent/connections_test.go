@@ -95,7 +95,7 @@ func TestUnknownConnectionFailsItsStep(t *testing.T) {
 func TestImagesOfPrivateRegistries(t *testing.T) {
 	m := &run.JobMessage{Container: "tools", Containers: map[string]pipeline.ContainerResource{"tools": {Alias: "tools", Image: "r.example/missing:1", Endpoint: "hub"}}, Steps: []pipeline.Step{bash("echo never")},
 		Connections: []serviceconnection.Opened{{ID: hubID, Name: "Hub", Type: "dockerregistry", Parameters: map[string]string{"registry": "https://r.example/", "username": "ci-user", "password": "hub-password"}}}}
-	text, rep, engine := inContainers(t, m, "")
+	text, rep, engine := inContainers(t, m, "", atOnce)
 	if rep.Result != run.Failed { // the engine of the test pulls nothing
 		t.Errorf("%s\n%s", rep.Result, text)
 	}
@@ -104,7 +104,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 		t.Errorf("%s\n%s", engine, text)
 	}
 	m.Connections = nil
-	text, rep, engine = inContainers(t, m, "")
+	text, rep, engine = inContainers(t, m, "", atOnce)
 	if needs(t, text, "no service connection hub"); rep.Result != run.Failed || strings.Contains(engine, "pull") {
 		t.Errorf("%s\n%s", rep.Result, engine)
 	}

@@ -30,7 +30,7 @@ case "$1 $2" in
 esac
 `
 
-func inContainers(t *testing.T, m *run.JobMessage, health string) (text string, rep run.JobReport, engine string) {
+func inContainers(t *testing.T, m *run.JobMessage, health string, after func(time.Duration) <-chan time.Time) (text string, rep run.JobReport, engine string) {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"docker", "podman"} {
@@ -44,7 +44,7 @@ func inContainers(t *testing.T, m *run.JobMessage, health string) (text string, 
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	link := newMemory()
 	m.JobID, m.PipelineID = "j", "1"
-	rep = RunJob(context.Background(), m, Machine{AgentName: "a", Work: t.TempDir(), Outcomes: link, After: func(time.Duration) <-chan time.Time { now := make(chan time.Time, 1); now <- time.Time{}; return now }}, link)
+	rep = RunJob(context.Background(), m, Machine{AgentName: "a", Work: t.TempDir(), Outcomes: link, After: after}, link)
 	for i := range m.Steps {
 		text += link.logs[i+1]
 	}
@@ -64,7 +64,7 @@ func TestContainers(t *testing.T) {
 			{Task: "Bash", Version: "3", Condition: "succeeded()", Inputs: map[string]string{"targetType": "inline", "script": `echo "in $IN_CONTAINER, color $COLOR, mapped $MAPPED, port $AGENT_SERVICES_DB_PORTS_5432, home $HOME"; echo "##vso[task.setvariable variable=made]inside"`}, Env: map[string]string{"MAPPED": "$(key)"}},
 			{Task: "Bash", Version: "3", Condition: "succeeded()", Target: "host", Inputs: map[string]string{"targetType": "inline", "script": `echo "out ${IN_CONTAINER:-side}, made $(made)"`}},
 		}}
-	log, report, said := inContainers(t, m, "healthy")
+	log, report, said := inContainers(t, m, "healthy", nil)
 	if report.Result != run.Succeeded {
 		t.Fatalf("%+v\n%s\n%s", report, log, said)
 	}
@@ -81,6 +81,13 @@ func TestContainers(t *testing.T) {
 	if strings.Contains(said, "hunter-22") || strings.Contains(log, "hunter-22") {
 		t.Errorf("a value stands in the arguments:\n%s", said)
 	}
+}
+
+// atOnce spares the waits between attempts.
+func atOnce(time.Duration) <-chan time.Time {
+	now := make(chan time.Time, 1)
+	now <- time.Time{}
+	return now
 }
 
 func TestContainersThatDoNotStart(t *testing.T) {
@@ -104,7 +111,7 @@ func TestContainersThatDoNotStart(t *testing.T) {
 				c.m.Containers["x"] = pipeline.ContainerResource{Image: "x"}
 				c.want = "is unhealthy"
 			}
-			log, report, said := inContainers(t, &c.m, c.health)
+			log, report, said := inContainers(t, &c.m, c.health, atOnce)
 			if report.Result != run.Failed || strings.Contains(log, " ran\n") && c.health == "" || !strings.Contains(log, c.want) {
 				t.Errorf("%+v, want %q\n%s", report, c.want, log)
 			}
