@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -220,6 +221,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 			w.Repos[alias] = local.Path(folder)
 		}
 	}
+	w.Cache = filepath.Join(root, ".penstock", "cache", "templates")
 	plan, diags, err := w.Compile(ctx, filepath.Join(root, rel))
 	if err != nil {
 		return nil, nil, err
@@ -237,19 +239,12 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
 	}
 	job := &localrun.Request{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
-		Repositories: map[string]string{}, Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
-	for _, r := range plan.Resources.Repositories {
-		for _, key := range []string{r.Alias, r.Name} {
-			if folder := w.Repos[key]; folder != "" {
-				job.Repositories[r.Name] = c.path(folder)
-			}
-		}
+		Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
+	if job.Repositories, err = c.foldersOf(ctx, w, plan, root); err != nil {
+		return nil, nil, err
 	}
-	for _, values := range []map[string]string{local.Variables, w.Variables} {
-		for name, value := range values {
-			job.Variables[name] = value
-		}
-	}
+	maps.Copy(job.Variables, local.Variables)
+	maps.Copy(job.Variables, w.Variables)
 	for _, s := range plan.Stages {
 		for _, j := range s.Jobs {
 			if len(j.Pool.Demands) > 0 {
@@ -273,6 +268,26 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	}
 	c.questions(o, local, plan)
 	return job, plan, job.Outside(ctx, plan, local, sources, c.Env)
+}
+
+// foldersOf are the folders of the plan's other repositories, by name.
+func (c *cli) foldersOf(ctx context.Context, w language.Workspace, plan *pipeline.Plan, root string) (map[string]string, error) {
+	if err := w.BringChecked(ctx, plan, root); err != nil {
+		return nil, err
+	}
+	folders := map[string]string{}
+	for _, r := range plan.Resources.Repositories {
+		for _, key := range []string{r.Alias, r.Name} {
+			if folder := w.Repos[key]; folder != "" {
+				full, err := filepath.Abs(c.path(folder))
+				if err != nil {
+					return nil, err
+				}
+				folders[r.Name] = full
+			}
+		}
+	}
+	return folders, nil
 }
 
 func (c *cli) listJobs(plan *pipeline.Plan, checked bool) error {

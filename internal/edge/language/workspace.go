@@ -26,6 +26,10 @@ type Workspace struct {
 	Parameters map[string]string
 	Variables  map[string]string
 	Revision   string // of the checkout's own files; "" = as they are in the folder
+	// Cache receives repositories that nobody gave a folder for, fetched from
+	// beside the checkout's origin, or from GitHub; "" = nothing is fetched. They
+	// are added to Repos.
+	Cache string
 }
 
 // Source is an open workspace. It reads nothing outside of its folders.
@@ -34,6 +38,8 @@ type Source struct {
 	checkout string // top of the own repository
 	revision string
 	origin   func() string // address that the checkout was cloned from; "" = not known
+	fetch    func(r pipeline.RepositoryResource) (folder string, err error)
+	declared map[string]pipeline.RepositoryResource // by alias: those that may be fetched
 }
 
 // ReadFile implements pipeline.Source.
@@ -42,6 +48,12 @@ func (s *Source) ReadFile(ctx context.Context, repository, path string) ([]byte,
 		return readRevision(ctx, s.checkout, s.revision, path)
 	}
 	root := s.roots[strings.ToLower(repository)]
+	if r, known := s.declared[strings.ToLower(repository)]; root == nil && known {
+		var err error
+		if root, err = s.bring(r); err != nil {
+			return nil, fault.New(fault.NotFound, "repository-not-available", "%v", err).Try("add --repo %s=FOLDER", repository)
+		}
+	}
 	if root == nil {
 		return nil, fault.New(fault.NotFound, "repository-not-available", "no checkout and no remote for it").
 			Try("add --repo %s=FOLDER", repository)
@@ -64,7 +76,23 @@ func (s *Source) Declare(r pipeline.RepositoryResource) {
 		s.roots[alias] = root
 	} else if sameRepository(s.origin(), name) {
 		s.roots[alias] = s.roots["self"]
+	} else if s.fetch != nil {
+		s.declared[alias] = r
 	}
+}
+
+// bring fetches a repository when the first file of it is read; nil = it has no
+// address.
+func (s *Source) bring(r pipeline.RepositoryResource) (*os.Root, error) {
+	folder, err := s.fetch(r)
+	if err != nil || folder == "" {
+		return nil, err
+	}
+	root, err := os.OpenRoot(folder)
+	if err == nil {
+		s.roots[strings.ToLower(r.Alias)] = root
+	}
+	return root, err
 }
 
 // sameRepository reports whether an address ends in owner/name, the way hosts
@@ -75,6 +103,7 @@ func sameRepository(address, name string) bool {
 	return strings.Contains(name, "/") && strings.HasSuffix(address, "/"+name)
 }
 
+// originOf is the address that a checkout was cloned from; "" = not known.
 func originOf(ctx context.Context, folder string) string {
 	cmd := exec.CommandContext(ctx, "git", "config", "--get", "remote.origin.url")
 	cmd.Dir = folder
@@ -107,6 +136,9 @@ func (w Workspace) Open(ctx context.Context, file string) (*Source, string, erro
 		return nil, "", err
 	}
 	src := &Source{roots: map[string]*os.Root{}, checkout: root, revision: w.Revision, origin: sync.OnceValue(func() string { return originOf(ctx, root) })}
+	if w.Cache != "" {
+		src.declared, src.fetch = map[string]pipeline.RepositoryResource{}, func(r pipeline.RepositoryResource) (string, error) { return w.Bring(ctx, r, src.origin()) }
+	}
 	folders := map[string]string{"self": root}
 	for alias, folder := range w.Repos {
 		folders[strings.ToLower(alias)] = w.path(folder)
@@ -120,6 +152,26 @@ func (w Workspace) Open(ctx context.Context, file string) (*Source, string, erro
 		src.roots[alias] = r
 	}
 	return src, filepath.ToSlash(rel), nil
+}
+
+// Bring fetches a repository that has an address, as seen from the checkout's
+// origin, and adds its folder to Repos; "" = it has none.
+func (w Workspace) Bring(ctx context.Context, r pipeline.RepositoryResource, origin string) (string, error) {
+	address := addressOf(r, origin)
+	if address == "" {
+		return "", nil
+	}
+	if err := os.MkdirAll(w.Cache, 0o755); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(w.Cache, ".gitignore"), []byte("*\n"), 0o644); err != nil {
+		return "", err
+	}
+	folder, err := fetched(ctx, w.Cache, address, r.Ref)
+	if err == nil {
+		w.Repos[r.Alias] = folder
+	}
+	return folder, err
 }
 
 // Locate finds the top of the repository and the file's path below it, slash
