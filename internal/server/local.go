@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/adapter/gitcli"
 	"penstock.dev/penstock/internal/agent"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/rootfs"
@@ -96,6 +98,9 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 	defer unlock()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
 	l := &local{o: o, bares: map[string]string{}, asIs: map[string]string{}}
+	l.tree = sync.OnceValue(func() tookTree { return takeTree(work, o, data) })
+	go l.tree()                 // git works while the server opens
+	defer func() { l.tree() }() // and must not outlive the folder
 	if err := l.open(work, data); err != nil {
 		return nil, err
 	}
@@ -132,6 +137,7 @@ type local struct {
 	*Server
 	o       LocalOptions
 	project *project.Project
+	tree    func() tookTree // of the checkout; waits for it
 
 	mu    sync.Mutex
 	bares map[string]string // repository → its folder
@@ -180,7 +186,7 @@ func (l *local) open(ctx context.Context, data string) error {
 	if l.Server, err = open(ctx, cfg, inMemory, l.o.Version, l.o.Log); err != nil {
 		return err
 	}
-	l.git.Scratch, l.git.Folder = true, filepath.Join(l.o.Folder, "work", "_git") // it goes with the work folder, whose checkouts read it
+	l.git.Scratch, l.git.Folder = true, gitFolder(l.o) // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenFor(ctx); err != nil {
@@ -225,19 +231,15 @@ func (l *local) startAgent(ctx context.Context, group *startstop.Group) error {
 
 // queue puts the working tree into a repository and queues the run of it.
 func (l *local) queue(ctx context.Context) (string, error) {
-	repo, branch, commit, changed, err := l.repository(ctx, filepath.Base(l.o.Root), l.o.Root)
+	repo, taken, err := l.self(ctx)
 	if err != nil {
 		return "", err
 	}
+	branch, commit := taken.branch, taken.commit
 	for name, folder := range l.o.Repositories {
-		short := name[strings.LastIndex(name, "/")+1:]
-		r, _, commit, _, err := l.repository(ctx, short, folder)
-		if err != nil {
+		if err := l.other(ctx, name[strings.LastIndex(name, "/")+1:], folder); err != nil {
 			return "", err
 		}
-		l.mu.Lock()
-		l.asIs[r.ID] = commit
-		l.mu.Unlock()
 	}
 	if err := l.groupsOf(ctx); err != nil {
 		return "", err
@@ -262,28 +264,74 @@ func (l *local) queue(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if l.o.Started != nil {
-		l.o.Started(d.Run.Number, changed, d.Plan)
+		l.o.Started(d.Run.Number, taken.changed, d.Plan)
 	}
 	return r.ID, nil
 }
 
-func (l *local) repository(ctx context.Context, name, folder string) (r *repos.Repository, branch, commit string, changed int, err error) {
-	if r, err = l.repos.Create(ctx, l.project.ID, repositoryName(name)); err != nil {
-		return nil, "", "", 0, err
+// tookTree is a commit of a folder in a bare repository.
+type tookTree struct {
+	bare, branch, commit string
+	changed              int
+	err                  error
+}
+
+// takeTree makes the commit of the checkout, in a repository of its own for now.
+func takeTree(ctx context.Context, o LocalOptions, data string) tookTree {
+	git := &gitcli.Git{Binary: "git", Folder: gitFolder(o), Scratch: true}
+	if err := git.Init(ctx, "tree", "main"); err != nil {
+		return tookTree{err: err}
+	}
+	t := tookTree{bare: filepath.Join(git.Folder, "tree.git")}
+	s := &worktree.Snapshot{Git: git.Binary, Folder: o.Root, Bare: t.bare, Index: filepath.Join(data, "index")}
+	t.branch, t.commit, t.changed, t.err = s.Take(ctx)
+	return t
+}
+
+// gitFolder goes with the work folder, whose checkouts read what is in it.
+func gitFolder(o LocalOptions) string { return filepath.Join(o.Folder, "work", "_git") }
+
+// self is the repository of the checkout.
+func (l *local) self(ctx context.Context) (r *repos.Repository, t tookTree, err error) {
+	if r, err = l.repos.Create(ctx, l.project.ID, repositoryName(filepath.Base(l.o.Root))); err != nil {
+		return nil, t, err
+	}
+	if t = l.tree(); t.err != nil {
+		return nil, t, t.err
+	}
+	if err := errors.Join(os.RemoveAll(l.bare(r)), os.Rename(t.bare, l.bare(r))); err != nil {
+		return nil, t, err
+	}
+	return r, t, l.known(ctx, r, t.branch)
+}
+
+// other is the repository of another folder.
+func (l *local) other(ctx context.Context, name, folder string) error {
+	r, err := l.repos.Create(ctx, l.project.ID, repositoryName(name))
+	if err != nil {
+		return err
 	}
 	s := &worktree.Snapshot{Git: l.cfg.Git.Binary, Folder: folder, Bare: l.bare(r), Index: filepath.Join(l.cfg.Data, "index-"+r.ID)}
-	branch, commit, changed, err = s.Take(ctx)
-	l.mu.Lock()
-	l.bares[strings.ToLower(r.Name)] = s.Bare
-	l.mu.Unlock()
+	branch, commit, _, err := s.Take(ctx)
 	if err != nil {
-		return nil, "", "", 0, err
+		return err
 	}
-	if r.DefaultBranch != "refs/heads/"+branch {
-		r.DefaultBranch = "refs/heads/" + branch
-		err = l.repos.Repositories.Save(ctx, r)
+	l.mu.Lock()
+	l.asIs[r.ID] = commit
+	l.mu.Unlock()
+	return l.known(ctx, r, branch)
+}
+
+// known lets the repository be found, with the branch that is checked out.
+func (l *local) known(ctx context.Context, r *repos.Repository, branch string) error {
+	l.mu.Lock()
+	l.bares[strings.ToLower(r.Name)] = l.bare(r)
+	l.mu.Unlock()
+	if r.DefaultBranch == "refs/heads/"+branch {
+		return nil
 	}
-	return r, branch, commit, changed, err
+	r.DefaultBranch = "refs/heads/" + branch
+	return l.repos.Repositories.Save(ctx, r)
 }
 
 // repositoryName makes a folder's name one that a repository may have.

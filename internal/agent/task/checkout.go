@@ -206,7 +206,11 @@ func (w *gitRun) prepare(ctx context.Context, url string) error {
 			return err
 		}
 	}
-	if err := w.run(ctx, "init", "--quiet"); err != nil {
+	init := []string{"init", "--quiet"}
+	if w.c.Borrow != nil {
+		init = append(init, "--template=") // a local run is quick
+	}
+	if err := w.run(ctx, init...); err != nil {
 		return err
 	}
 	return w.configure("[remote \"origin\"]\n\turl = " + url + "\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n")
