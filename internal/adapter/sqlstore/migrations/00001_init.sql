@@ -52,8 +52,6 @@ CREATE TABLE secrets (id TEXT PRIMARY KEY, vault_id TEXT NOT NULL, key TEXT NOT 
 CREATE TABLE variable_groups (id TEXT PRIMARY KEY, num BIGINT NOT NULL, project_id TEXT NOT NULL, key TEXT NOT NULL UNIQUE, rev BIGINT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE artifacts (id TEXT PRIMARY KEY, run_id TEXT NOT NULL, key TEXT NOT NULL UNIQUE, rev BIGINT NOT NULL, body TEXT NOT NULL);
 CREATE INDEX artifacts_run ON artifacts (run_id);
-CREATE TABLE artifact_uses (id TEXT PRIMARY KEY, project_id TEXT NOT NULL, rev BIGINT NOT NULL, body TEXT NOT NULL);
-CREATE INDEX artifact_uses_project ON artifact_uses (project_id);
 CREATE TABLE test_runs (id TEXT PRIMARY KEY, run_id TEXT NOT NULL, rev BIGINT NOT NULL, body TEXT NOT NULL);
 CREATE INDEX test_runs_run ON test_runs (run_id);
 
