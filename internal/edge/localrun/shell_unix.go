@@ -33,18 +33,7 @@ func (s *Shell) attach(cmd *exec.Cmd, view *screen) error {
 		return err
 	}
 	defer func() { _ = term.Restore(int(s.Tty.Fd()), old) }()
-	resized := make(chan os.Signal, 1)
-	signal.Notify(resized, syscall.SIGWINCH)
-	defer func() {
-		signal.Stop(resized)
-		close(resized)
-	}()
-	resized <- syscall.SIGWINCH
-	go func() {
-		for range resized {
-			_ = pty.InheritSize(s.Tty, master)
-		}
-	}()
+	defer s.follow(master)()
 	stop, err := s.typed(master)
 	if err != nil {
 		return err
@@ -57,6 +46,25 @@ func (s *Shell) attach(cmd *exec.Cmd, view *screen) error {
 		return err
 	}
 	return nil
+}
+
+// follow keeps the size of a terminal that of the person's, until the function
+// that it returns is called.
+func (s *Shell) follow(master *os.File) (stop func()) {
+	resized, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(resized, syscall.SIGWINCH)
+	resized <- syscall.SIGWINCH
+	go func() {
+		defer close(done)
+		for range resized {
+			_ = pty.InheritSize(s.Tty, master)
+		}
+	}()
+	return func() {
+		signal.Stop(resized)
+		close(resized)
+		<-done // before the terminal is closed
+	}
 }
 
 // typed hands what the person types to the program, and only while it runs: a
