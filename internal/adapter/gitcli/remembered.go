@@ -1,6 +1,9 @@
 package gitcli
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // remembered keeps what git said of commits, which never change: a run reads the
 // same few files several times. It forgets everything when it is full.
@@ -33,4 +36,14 @@ func (r *remembered) put(key string, data []byte) {
 		r.known, r.size = map[string][]byte{}, len(key)+len(data)
 	}
 	r.known[key] = data
+}
+
+// Adopt takes over what another Git remembers of a repository that has moved
+// here under another id.
+func (g *Git) Adopt(from *Git, fromID, toID string) {
+	from.seen.mu.Lock()
+	defer from.seen.mu.Unlock()
+	for key, data := range from.seen.known {
+		g.seen.put(strings.Replace(key, fromID, toID, 1), data)
+	}
 }

@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"penstock.dev/penstock/internal/adapter/gitcli"
+	"penstock.dev/penstock/internal/base/worktree"
+	"penstock.dev/penstock/internal/domain/repos"
+)
+
+// tookTree is a commit of a folder in a bare repository.
+type tookTree struct {
+	git                  *gitcli.Git
+	bare, branch, commit string
+	changed              int
+	err                  error
+}
+
+// treeID is the repository's id until it has one of the server.
+const treeID = "tree"
+
+// takeTree makes the commit of the checkout, in a repository of its own for now.
+func takeTree(ctx context.Context, o LocalOptions, data string) tookTree {
+	git := &gitcli.Git{Binary: "git", Folder: gitFolder(o), Scratch: true}
+	if err := git.Init(ctx, treeID, "main"); err != nil {
+		return tookTree{err: err}
+	}
+	t := tookTree{git: git, bare: filepath.Join(git.Folder, treeID+".git")}
+	s := &worktree.Snapshot{Git: git.Binary, Folder: o.Root, Bare: t.bare, Index: filepath.Join(data, "index")}
+	if t.branch, t.commit, t.changed, t.err = s.Take(ctx); t.err == nil {
+		// What the run asks first is then known already. Whoever asks again hears
+		// what is wrong.
+		_, _ = git.Commits(ctx, treeID, "", t.commit, 1)
+		_, _ = git.ReadFile(ctx, treeID, t.commit, o.File)
+	}
+	return t
+}
+
+// gitFolder goes with the work folder, whose checkouts read what is in it.
+func gitFolder(o LocalOptions) string { return filepath.Join(o.Folder, "work", "_git") }
+
+// self is the repository of the checkout.
+func (l *local) self(ctx context.Context) (r *repos.Repository, t tookTree, err error) {
+	if r, err = l.repos.Create(ctx, l.project.ID, repositoryName(filepath.Base(l.o.Root))); err != nil {
+		return nil, t, err
+	}
+	if t = l.tree(); t.err != nil {
+		return nil, t, t.err
+	}
+	if err := errors.Join(os.RemoveAll(l.bare(r)), os.Rename(t.bare, l.bare(r))); err != nil {
+		return nil, t, err
+	}
+	l.git.Adopt(t.git, treeID, r.ID)
+	return r, t, l.known(ctx, r, t.branch)
+}
+
+// other is the repository of another folder.
+func (l *local) other(ctx context.Context, name, folder string) error {
+	r, err := l.repos.Create(ctx, l.project.ID, repositoryName(name))
+	if err != nil {
+		return err
+	}
+	s := &worktree.Snapshot{Git: l.cfg.Git.Binary, Folder: folder, Bare: l.bare(r), Index: filepath.Join(l.cfg.Data, "index-"+r.ID)}
+	branch, commit, _, err := s.Take(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.asIs[r.ID] = commit
+	l.mu.Unlock()
+	return l.known(ctx, r, branch)
+}
+
+// known lets the repository be found, with the branch that is checked out.
+func (l *local) known(ctx context.Context, r *repos.Repository, branch string) error {
+	l.mu.Lock()
+	l.bares[strings.ToLower(r.Name)] = l.bare(r)
+	l.mu.Unlock()
+	if r.DefaultBranch == "refs/heads/"+branch {
+		return nil
+	}
+	r.DefaultBranch = "refs/heads/" + branch
+	return l.repos.Repositories.Save(ctx, r)
+}
