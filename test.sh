@@ -18,6 +18,7 @@ need() {
 
 need git git
 need python3 python3 # for cases of Python tasks
+need curl curl # what a sandboxed job reaches
 [ -x /usr/sbin/sshd ] || need sshd "openssh-server openssh-sftp-server" # the other machine of SSH tasks
 need ssh openssh-client
 need gcc "gcc libc6-dev" # the race detector links with C
