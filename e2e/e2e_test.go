@@ -67,6 +67,7 @@ func setup(e *testscript.Env) error {
 		"XDG_DATA_HOME": filepath.Join(e.WorkDir, "share"), "DATA": filepath.Join(e.WorkDir, "data"), "NO_COLOR": "1", "PENSTOCK_DATA": filepath.Join(e.WorkDir, "data"),
 		"PENSTOCK_PROJECT": "shop", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "ada", "GIT_AUTHOR_EMAIL": "ada@example.test",
 		"GIT_COMMITTER_NAME": "ada", "GIT_COMMITTER_EMAIL": "ada@example.test", "EXAMPLES": examples(),
+		"PENSTOCK_HTTP_LISTEN": ownAddress(),
 	} {
 		e.Setenv(name, value)
 	}
@@ -181,7 +182,7 @@ func environ(ts *testscript.TestScript) []string {
 		}
 	}
 	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "NO_COLOR", "PENSTOCK_DATA", "PENSTOCK_PROJECT", "PENSTOCK_SERVER", "PENSTOCK_TOKEN",
-		"PENSTOCK_TRACE_FILE", "PENSTOCK_ORCHESTRATOR_LEASE_TTL", "PENSTOCK_ORCHESTRATOR_LOST_AFTER", "GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOFLAGS", "GOSUMDB", "PATH"} {
+		"PENSTOCK_HTTP_LISTEN", "PENSTOCK_TRACE_FILE", "PENSTOCK_ORCHESTRATOR_LEASE_TTL", "PENSTOCK_ORCHESTRATOR_LOST_AFTER", "GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOFLAGS", "GOSUMDB", "PATH"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

@@ -74,7 +74,7 @@ func newHouse(t *testing.T) *house {
 	dir := t.TempDir()
 	h := &house{t: t, dir: dir, data: filepath.Join(dir, "data"), diary: filepath.Join(dir, "diary")}
 	h.env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir+"/config", "XDG_STATE_HOME="+dir+"/state", "XDG_DATA_HOME="+dir+"/share", "NO_COLOR=1", "PENSTOCK_PROJECT=shop",
-		"PENSTOCK_VMS_LOCAL_ENABLED=false", "PENSTOCK_AGENT_JOBS="+strconv.Itoa(atOnce))
+		"PENSTOCK_VMS_LOCAL_ENABLED=false", "PENSTOCK_HTTP_LISTEN="+ownAddress(), "PENSTOCK_AGENT_JOBS="+strconv.Itoa(atOnce))
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, f := range []string{filepath.Join(dir, "up.log"), filepath.Join(h.data, "agents", "embedded", "console.log")} {

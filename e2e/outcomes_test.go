@@ -20,7 +20,7 @@ func newServer(t *testing.T) *shop {
 	t.Helper()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	s := &shop{t: t, env: append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "XDG_STATE_HOME="+filepath.Join(dir, "state"), "PENSTOCK_DATA="+data,
+	s := &shop{t: t, env: append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "XDG_STATE_HOME="+filepath.Join(dir, "state"), "PENSTOCK_DATA="+data, "PENSTOCK_HTTP_LISTEN="+ownAddress(),
 		"PENSTOCK_PROJECT=shop", "NO_COLOR=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=ada", "GIT_AUTHOR_EMAIL=a@example.test", "GIT_COMMITTER_NAME=ada", "GIT_COMMITTER_EMAIL=a@example.test")}
 	cmd := exec.Command(binary, "up", "--data", data)
 	cmd.Env, cmd.SysProcAttr = s.env, &syscall.SysProcAttr{Setpgid: true}
