@@ -32,8 +32,12 @@ func (r *Request) Resources(plan *pipeline.Plan, local *language.LocalFile) erro
 	for _, file := range local.Applications {
 		r.Applications = append(r.Applications, local.Path(file))
 	}
-	for _, folder := range local.Tasks {
-		r.Tasks = append(r.Tasks, local.Path(folder))
+	for _, t := range local.Tasks {
+		if t.Skip != "" {
+			r.SkipTasks = append(r.SkipTasks, t.Skip)
+			continue
+		}
+		r.Tasks = append(r.Tasks, local.Path(t.Folder))
 	}
 	if err := r.pipelines(plan, local); err != nil {
 		return err
