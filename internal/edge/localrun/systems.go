@@ -2,6 +2,7 @@ package localrun
 
 import (
 	"cmp"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,20 +58,21 @@ func imageOf(plan *pipeline.Plan, s *pipeline.Stage, j *pipeline.Job, leg *pipel
 	return pipeline.ExpandMacros(text, lookup)
 }
 
-// Systems looks for jobs of other systems. One is left out when its stage has
-// work for this system and no other job waits for it; a run on a laptop is about
-// what the laptop can do. What the person names, or the local file says, wins.
+// Systems looks for jobs of other systems. A leg of a matrix is left out when
+// another leg fits, a job when it is the counterpart of one of its stage that
+// fits: it says so in its name, or has a step in common. A job that another one
+// waits for stays. What the person names, or the local file says, wins.
 func (r *Request) Systems(plan *pipeline.Plan, local *language.LocalFile, host string) (e Elsewhere) {
 	for i := range plan.Stages {
 		s := &plan.Stages[i]
 		var foreign []*pipeline.Job
-		fits := false
+		var fits []*pipeline.Job
 		for k := range s.Jobs {
 			j := &s.Jobs[k]
 			legs, left := r.foreignLegs(plan, s, j, local, host)
 			switch {
 			case left > 0 && len(legs) > 0: // some of each
-				fits = true
+				fits = append(fits, j)
 				for _, leg := range legs {
 					r.Only.Legs = append(r.Only.Legs, s.Name+"."+j.Name+"."+leg.Name)
 					e.Left = append(e.Left, j.Name+" "+leg.Name+" ("+imageOf(plan, s, j, &leg)+")")
@@ -78,12 +80,12 @@ func (r *Request) Systems(plan *pipeline.Plan, local *language.LocalFile, host s
 			case len(legs) > 0 || r.isForeign(plan, s, j, nil, local, host):
 				foreign = append(foreign, j)
 			case !j.Pool.Server:
-				fits = true
+				fits = append(fits, j)
 			}
 		}
 		for _, j := range foreign {
 			name := j.Name + " (" + imageOf(plan, s, j, firstLeg(j)) + ")"
-			if !fits || waitedFor(s, j, foreign) {
+			if !counterpart(j, fits) || waitedFor(s, j, foreign) {
 				e.Here = append(e.Here, name)
 				continue
 			}
@@ -92,6 +94,24 @@ func (r *Request) Systems(plan *pipeline.Plan, local *language.LocalFile, host s
 		}
 	}
 	return e
+}
+
+var systemName = regexp.MustCompile(`(?i)win|mac|osx|os_x|darwin`)
+
+// counterpart says whether a job does for another system what one of the others
+// does for this one.
+func counterpart(j *pipeline.Job, others []*pipeline.Job) bool {
+	if len(others) == 0 {
+		return false
+	}
+	if systemName.MatchString(j.Name) || systemName.MatchString(j.DisplayName) {
+		return true
+	}
+	return slices.ContainsFunc(others, func(o *pipeline.Job) bool {
+		return slices.ContainsFunc(j.Steps, func(a pipeline.Step) bool {
+			return a.Task != pipeline.TaskCheckout && slices.ContainsFunc(o.Steps, func(b pipeline.Step) bool { return a.Task == b.Task && maps.Equal(a.Inputs, b.Inputs) })
+		})
+	})
 }
 
 func firstLeg(j *pipeline.Job) *pipeline.MatrixEntry {

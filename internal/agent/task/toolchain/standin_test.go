@@ -173,3 +173,18 @@ func TestJavaIsFoundByWhatItSays(t *testing.T) {
 		t.Errorf("%s, %v", d.Vars["java_home"], err)
 	}
 }
+
+func TestRuby(t *testing.T) {
+	d := tasktest.New(t)
+	only(t, d)
+	cached(t, d, "Ruby", "3.1.2")
+	if err := d.Run("UseRubyVersion@0", map[string]string{"versionSpec": ">= 2.4"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Outputs["rubyLocation"]; !strings.Contains(got, "3.1.2") || d.Paths[0] != filepath.Join(got, "bin") {
+		t.Errorf("%s, PATH %v", got, d.Paths)
+	}
+	if err := d.Run("UseRubyVersion@0", map[string]string{"versionSpec": "2.7"}); err == nil {
+		t.Error("2.7 is installed")
+	}
+}
