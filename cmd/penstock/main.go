@@ -21,7 +21,6 @@ import (
 	"penstock.dev/penstock/internal/base/telemetry"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
-	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/edge/cli"
 	"penstock.dev/penstock/internal/edge/demo"
 	"penstock.dev/penstock/internal/edge/localrun"
@@ -185,7 +184,7 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 
 // runLocal runs a pipeline of a working tree with the server's own parts.
 func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.End, error) {
-	reason := map[string]run.Reason{"": run.Manual, "push": run.IndividualCI, "pr": run.PullRequestReason, "schedule": run.Schedule}[r.Event]
+	checkout := localrun.Look(ctx, r.Root)
 	groups := map[string]server.LocalGroup{}
 	for name, plain := range r.Plain {
 		groups[name] = server.LocalGroup{Plain: plain, Secret: r.Secret[name]}
@@ -216,7 +215,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 		Tasks: library, Machines: machines, Applications: r.Applications, Pipelines: pipelines, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
 		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
-		Reason: reason, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
+		Reason: localrun.Reasons[r.Event], Origin: checkout.Origin, PullRequest: checkout.PullRequest(r.Event), Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
 			if yes {

@@ -101,7 +101,10 @@ func (j *job) folders() map[string]string {
 		"Agent.JobStatus": "Succeeded", "System.WorkFolder": j.machine.Work, "Agent.IsSelfHosted": "1",
 	}
 	if r, ok := j.m.Repositories["self"]; ok {
-		v["Build.Repository.Name"], v["Build.Repository.Uri"] = r.Name, r.URL
+		v["Build.Repository.Uri"] = r.URL
+		if name, known := j.Lookup("Build.Repository.Name"); !known || name == "" { // where it comes from it may have another
+			v["Build.Repository.Name"] = r.Name
+		}
 	}
 	return v
 }

@@ -41,6 +41,8 @@ type LocalOptions struct {
 	Pipelines    []LocalPipeline      // of pipeline resources
 	Only         pipeline.Selection
 	Reason       run.Reason
+	Origin       *run.Origin // what the checkout was cloned from; nil = not known
+	PullRequest  *run.PRInfo // nil = the run is of none
 	Jobs         int         // at a time
 	Work         string      // the agent's folder; "" = work in Folder
 	Agent        agent.Local // what the agent does beside its work
@@ -248,11 +250,12 @@ func (l *local) queue(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := l.environmentsOf(ctx, p, commit); err != nil {
+	if err := l.environmentsOf(ctx, l.request(p, branch, commit)); err != nil {
 		return "", err
 	}
-	r, err := l.runs.QueueRun(ctx, run.QueueRequest{Pipeline: p, Branch: "refs/heads/" + branch, Commit: commit, Parameters: l.o.Parameters,
-		Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Only: l.o.Only, Strict: true})
+	q := l.request(p, branch, commit)
+	q.Strict = true
+	r, err := l.runs.QueueRun(ctx, q)
 	if err != nil {
 		return "", err
 	}
@@ -264,6 +267,17 @@ func (l *local) queue(ctx context.Context) (string, error) {
 		l.o.Started(d.Run.Number, taken.changed, d.Plan)
 	}
 	return r.ID, nil
+}
+
+// request is the run that the options ask for.
+func (l *local) request(p *run.Pipeline, branch, commit string) run.QueueRequest {
+	q := run.QueueRequest{Pipeline: p, Branch: "refs/heads/" + branch, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables,
+		Reason: l.o.Reason, By: identity.System(), Only: l.o.Only, Origin: l.o.Origin}
+	if pr := l.o.PullRequest; pr != nil {
+		q.PR = &run.PRInfo{SourceBranch: cmp.Or(pr.SourceBranch, q.Branch), TargetBranch: pr.TargetBranch, SourceCommit: cmp.Or(pr.SourceCommit, commit)}
+		q.Branch = run.PullRequestBranch
+	}
+	return q
 }
 
 // repositoryName makes a folder's name one that a repository may have.
@@ -309,8 +323,8 @@ func (l *local) groupsOf(ctx context.Context) error {
 }
 
 // environmentsOf makes the environments that the pipeline names, and their VMs.
-func (l *local) environmentsOf(ctx context.Context, p *run.Pipeline, commit string) error {
-	plan, err := l.runs.Plan(ctx, run.QueueRequest{Pipeline: p, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables, Reason: l.o.Reason, By: identity.System(), Only: l.o.Only})
+func (l *local) environmentsOf(ctx context.Context, q run.QueueRequest) error {
+	plan, err := l.runs.Plan(ctx, q)
 	if err != nil {
 		return err
 	}

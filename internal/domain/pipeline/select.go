@@ -21,7 +21,7 @@ type Selection struct {
 
 // Select removes what the selection leaves out. A name that the plan does not
 // have is an Invalid error no-such-part, a stage that may not be left out
-// stage-not-skippable.
+// stage-not-skippable; jobs and legs to leave out may be gone already.
 func (p *Plan) Select(sel Selection) error {
 	if len(sel.Stages)+len(sel.Jobs)+len(sel.Steps)+len(sel.Skip)+len(sel.Spare)+len(sel.Legs) == 0 {
 		return nil
@@ -59,7 +59,7 @@ func (p *Plan) Select(sel Selection) error {
 		}, func(j *Job) (string, *[]string) { return j.Name, &j.DependsOn })
 		return len(s.Jobs) > 0
 	}, func(s *Stage) (string, *[]string) { return s.Name, &s.DependsOn })
-	for _, list := range [][]string{sel.Skip, sel.Spare, sel.Legs, sel.Stages, sel.Jobs, sel.Steps} {
+	for _, list := range [][]string{sel.Skip, sel.Stages, sel.Jobs, sel.Steps} {
 		for _, name := range list {
 			if !hits[name] {
 				return noSuchPart(name, names)

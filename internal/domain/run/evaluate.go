@@ -204,6 +204,13 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 	return legs, nil
 }
 
+// Known are the variables of a run that templates may read before it is queued.
+func Known(r *Run) map[string]string {
+	v := predefined(r)
+	delete(v, "Build.BuildNumber") // not known before the name is made
+	return v
+}
+
 // predefined are the variables the service sets for a run.
 func predefined(r *Run) map[string]string {
 	v := map[string]string{
@@ -218,6 +225,9 @@ func predefined(r *Run) map[string]string {
 		"System.DefinitionId":                    r.PipelineID, "System.DefinitionName": r.Pipeline, "System.TeamProjectId": r.ProjectID, "System.HostType": "build",
 		"System.IsScheduled": fmt.Sprint(r.Reason == Schedule), "TF_BUILD": "True",
 	}
+	if r.Origin != nil {
+		v["Build.Repository.Name"], v["Build.Repository.Provider"] = r.Origin.Name, r.Origin.Provider
+	}
 	if r.PR != nil {
 		v["System.PullRequest.PullRequestId"] = fmt.Sprint(r.PullRequest)
 		v["System.PullRequest.SourceBranch"] = r.PR.SourceBranch
@@ -225,6 +235,11 @@ func predefined(r *Run) map[string]string {
 		v["System.PullRequest.TargetBranchName"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
 		v["System.PullRequest.SourceCommitId"] = r.PR.SourceCommit
 		v["System.PullRequest.IsFork"] = "False"
+		if v["Build.Repository.Provider"] == "GitHub" { // where branches have their short names
+			v["System.PullRequest.PullRequestNumber"] = fmt.Sprint(r.PullRequest)
+			v["System.PullRequest.SourceBranch"] = strings.TrimPrefix(r.PR.SourceBranch, "refs/heads/")
+			v["System.PullRequest.TargetBranch"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
+		}
 	}
 	for _, res := range r.Resources {
 		p := "resources.pipeline." + res.Alias + "."

@@ -28,6 +28,7 @@ type QueueRequest struct {
 	By          identity.Subject
 	PullRequest int
 	PR          *PRInfo
+	Origin      *Origin        // nil = the repository of this server is where it comes from
 	TriggeredBy *Run           // the completed run that starts this one
 	Pinned      map[string]int // alias of a pipeline resource → run number
 	Only        pipeline.Selection
@@ -90,14 +91,13 @@ func hasErrors(diags []pipeline.Diagnostic) bool {
 }
 
 func compileVariables(r *Run, p *Pipeline) map[string]string {
-	v := predefined(r)
+	v := Known(r)
 	for k, value := range p.Variables {
 		v[k] = value
 	}
 	for k, value := range r.Variables {
 		v[k] = value
 	}
-	delete(v, "Build.BuildNumber") // not known before the name is made
 	return v
 }
 
@@ -108,7 +108,10 @@ func (s *Service) newRun(ctx context.Context, q QueueRequest) (*Run, error) {
 	}
 	r := &Run{ProjectID: q.Pipeline.ProjectID, PipelineID: q.Pipeline.ID, Pipeline: q.Pipeline.Name, State: Pending, Reason: q.Reason, Dedup: q.Dedup,
 		RepoID: repo.ID, Branch: repos.FullBranch(q.Branch), Commit: q.Commit, RequestedBy: q.By.Name, RequestedByID: q.By.ID,
-		Parameters: q.Parameters, Variables: q.Variables, PullRequest: q.PullRequest, PR: q.PR}
+		Parameters: q.Parameters, Variables: q.Variables, PullRequest: q.PullRequest, PR: q.PR, Origin: q.Origin}
+	if r.Origin == nil {
+		r.Origin = &Origin{Name: repo.Name, Provider: "TfsGit"}
+	}
 	if r.Branch == "" {
 		r.Branch = repo.DefaultBranch
 	}

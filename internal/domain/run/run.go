@@ -104,6 +104,7 @@ type Run struct {
 	Variables       map[string]string     `json:"variables,omitempty"` // at queue time
 	PullRequest     int                   `json:"pullRequest,omitempty"`
 	PR              *PRInfo               `json:"pr,omitempty"`
+	Origin          *Origin               `json:"origin,omitempty"`      // of the repository; nil = not known
 	TriggeredBy     string                `json:"triggeredBy,omitempty"` // run id
 	Resources       []Resource            `json:"resources,omitempty"`
 	Counters        map[string]int        `json:"counters,omitempty"` // values that counter() gave
@@ -117,6 +118,16 @@ type Run struct {
 	Started         time.Time             `json:"started"`
 	Finished        time.Time             `json:"finished"`
 }
+
+// Origin is how a repository calls itself where it comes from.
+type Origin struct {
+	Name     string `json:"name"`     // Build.Repository.Name: NAME, or OWNER/NAME
+	Provider string `json:"provider"` // Build.Repository.Provider: TfsGit, GitHub, …
+}
+
+// PullRequestBranch is the branch of a run that acts as one of a pull request
+// where there is none: the service's form, with a number that nothing has.
+const PullRequestBranch = "refs/pull/0/merge"
 
 // PRInfo is what a pull request run knows of its pull request.
 type PRInfo struct {

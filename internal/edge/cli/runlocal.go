@@ -195,6 +195,9 @@ func (c *cli) compiled(ctx context.Context, o *localFlags, w language.Workspace,
 		}
 	}
 	w.Cache = filepath.Join(root, ".penstock", "cache", "templates")
+	given := w.Variables
+	w.Variables = localrun.Look(ctx, root).Variables(root, o.event)
+	maps.Copy(w.Variables, given)
 	plan, diags, err := w.Compile(ctx, filepath.Join(root, rel))
 	if err != nil {
 		return nil, err
