@@ -354,7 +354,11 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	if !o.keep && !failed {
 		_ = os.RemoveAll(filepath.Join(folder, "work"))
 	}
-	c.say("%s %s in %.1f s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), localrun.Relative(c.path("."), filepath.Join(folder, "logs")))
+	warned := ""
+	if n := view.Warned(); n > 0 {
+		warned = " · warnings in " + count(n, "step")
+	}
+	c.say("%s %s in %.1f s%s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), warned, localrun.Relative(c.path("."), filepath.Join(folder, "logs")))
 	if failed {
 		return exitCode(1)
 	}

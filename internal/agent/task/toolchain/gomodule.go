@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -27,9 +28,12 @@ func goModule(ctx context.Context, c *task.Context, spec, arch string) (found, e
 	if err != nil {
 		return found{}, err
 	}
+	tools, _ := c.Lookup("Agent.ToolsDirectory")
+	// Variables of the pipeline may lead elsewhere: GOPATH into the sources.
+	env := []string{"GOROOT=", "GOFLAGS=-modcacherw", "GO111MODULE=on", "GOMODCACHE=", "GOPATH=" + filepath.Join(tools, "go-modules")}
 	ask := func(chosen string, args ...string) string {
 		var out bytes.Buffer
-		code, err := c.Exec(ctx, task.Command{Path: program, Args: args, Env: []string{"GOROOT=", "GOFLAGS=", "GOTOOLCHAIN=" + chosen}, Dir: c.Temp, Quiet: true, Plain: true, Output: &out})
+		code, err := c.Exec(ctx, task.Command{Path: program, Args: args, Env: append(slices.Clone(env), "GOTOOLCHAIN="+chosen), Dir: c.Temp, Quiet: true, Plain: true, Output: &out})
 		if err != nil || code != 0 {
 			return ""
 		}

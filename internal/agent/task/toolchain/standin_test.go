@@ -85,7 +85,9 @@ func TestGoFromTheModuleProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	system := runtime.GOOS + "-" + runtime.GOARCH
-	d.Program("go", `case "$GOTOOLCHAIN $1" in
+	d.Env = []string{"GO111MODULE=auto", "GOPATH=" + d.Dir} // of the pipeline: neither counts
+	d.Program("go", `[ "$1" = version ] || [ "$GO111MODULE" = on ] && [ "$GOPATH" != "`+d.Dir+`" ] || exit 1
+case "$GOTOOLCHAIN $1" in
 "local version") echo go version go1.26.0 x/y;;
 "local list") echo golang.org/toolchain v0.0.1-go1.19.3.other-cpu v0.0.1-go1.19.2.`+system+` v0.0.1-go1.19.10.`+system+` v0.0.1-go1.20.1.`+system+`;;
 "go1.19.10 env") echo `+root+`;;
