@@ -114,15 +114,15 @@ func NewUser(id, name, displayName string, now time.Time) (*User, error) {
 
 // CheckTitle is CheckName for what people name more freely, such as service
 // connections and variable groups: signs as in `me@host` or `Shop (prod)` are in
-// order, those that paths and patterns are made of are not.
+// order, those that paths, lists and patterns are made of are not.
 func CheckTitle(what, name string) error {
 	const longest = 128
 	first, _ := utf8.DecodeRuneInString(name)
 	if name == "" || utf8.RuneCountInString(name) > longest || !utf8.ValidString(name) || strings.HasSuffix(name, " ") || strings.Contains(name, "..") ||
 		!unicode.IsLetter(first) && !unicode.IsDigit(first) && !strings.ContainsRune("([@_", first) ||
-		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(`/\<>"|*?#%$`, r) }) {
+		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(`/\<>"|*?#%$,;`, r) }) {
 		return fault.New(fault.Invalid, "invalid-name", "%s %q is not usable", what, name).
-			Want("1 to %d characters, none of / \\ < > \" | * ? # %% $, beginning with a letter or digit", longest)
+			Want("1 to %d characters, none of / \\ < > \" | * ? # %% $ , ; and beginning with a letter or digit", longest)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -150,6 +151,9 @@ func (p *LocalPool) UnmarshalYAML(n *yaml.Node) error {
 	return err
 }
 
+// comments are all that a file may hold that says nothing yet.
+var comments = regexp.MustCompile(`(?m)^\s*#.*$`)
+
 // ReadLocalFile finds the file beside the pipeline or in a folder above it, up
 // to the root. Without one the answer is empty.
 func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
@@ -171,7 +175,7 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "file-unreadable", "the file cannot be read").At("%s", path)
 	}
 	f.folder = filepath.Dir(path)
-	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil {
+	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil && len(bytes.TrimSpace(comments.ReplaceAll(data, nil))) > 0 {
 		return nil, fault.New(fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	for name, secret := range f.Secrets {

@@ -60,6 +60,7 @@ func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *langu
 			r.Secret[ref.Name][name] = value
 		}
 	}
+	r.pipelines(plan, local, m)
 	return m, r.connections(ctx, plan, local, sources, env, m)
 }
 

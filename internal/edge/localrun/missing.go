@@ -1,11 +1,13 @@
 package localrun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -20,13 +22,14 @@ type Missing struct {
 	lines []string // where, and what
 	// What could be written into penstock.local.yml; names.
 	groups, connections, files, tasks []string
+	pipelines                         []Pipeline // resources; the alias in place of the number
 }
 
 func (m *Missing) add(code, line string) {
 	if !slices.Contains(m.lines, line) {
 		m.lines = append(m.lines, line)
 	}
-	order := []string{"secret-not-given", "no-connection", "no-secure-file", "task-not-found"}
+	order := []string{"secret-not-given", "no-connection", "no-secure-file", "no-resource-run", "task-not-found"}
 	if m.code == "" || slices.Index(order, code) < slices.Index(order, m.code) {
 		m.code = code
 	}
@@ -38,9 +41,22 @@ func (m *Missing) Err() error {
 	if len(m.lines) == 0 {
 		return nil
 	}
-	slices.Sort(m.lines)
+	slices.SortFunc(m.lines, byPlace)
 	return fault.New(fault.Invalid, m.code, "%s", strings.Join(m.lines, "\n")).Want("in penstock.local.yml beside the pipeline, filled in:\n%s", m.paste()).
 		Try("write that; or go on without: --skip-missing leaves groups empty and skips the steps concerned, with a warning")
+}
+
+// byPlace orders lines that begin with FILE:LINE:COLUMN.
+func byPlace(a, b string) int {
+	place := func(line string) (file string, n int) {
+		file, rest, _ := strings.Cut(line, ":")
+		number, _, _ := strings.Cut(rest, ":")
+		n, _ = strconv.Atoi(number)
+		return file, n
+	}
+	fileA, lineA := place(a)
+	fileB, lineB := place(b)
+	return cmp.Or(cmp.Compare(fileA, fileB), cmp.Compare(lineA, lineB), cmp.Compare(a, b))
 }
 
 // paste is a penstock.local.yml that names what is missing.
@@ -62,6 +78,12 @@ func (m *Missing) paste() string {
 	}
 	part("serviceConnections", m.connections, "%s: { stub: true }   # its steps are skipped; or type, url, scheme, parameters, data")
 	part("secureFiles", m.files, "%s: { file: PATH }")
+	if len(m.pipelines) > 0 {
+		b.WriteString("pipelines:\n")
+		for _, p := range m.pipelines {
+			fmt.Fprintf(&b, "  %s: latest   # or the number of a local run; run the other pipeline first: penstock run FILE\n", quoted(p.Number))
+		}
+	}
 	if slices.Sort(m.tasks); len(m.tasks) > 0 {
 		b.WriteString("tasks:\n")
 		for _, name := range slices.Compact(m.tasks) {
@@ -96,9 +118,12 @@ func (r *Request) SkipMissing(m *Missing) []string {
 		r.SecureFiles[name] = []byte("stub\n") // the file has to be one; no step gets it
 		r.SkipFiles = append(r.SkipFiles, name)
 	}
+	for _, p := range m.pipelines { // a run that has published nothing
+		r.Pipelines = append(r.Pipelines, Pipeline{Source: p.Source, Number: "0"})
+	}
 	r.SkipTasks = append(r.SkipTasks, m.tasks...)
 	lines := slices.Clone(m.lines)
-	slices.Sort(lines)
+	slices.SortFunc(lines, byPlace)
 	*m = Missing{}
 	return lines
 }

@@ -108,6 +108,9 @@ func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 		}
 	}
 	for s := range agentSteps(plan) {
+		if strings.EqualFold(s.Task, "TwineAuthenticate") {
+			add("PYPIRC_PATH")
+		}
 		for _, text := range s.Inputs {
 			for _, m := range setInScript.FindAllStringSubmatch(text, -1) {
 				add(m[1])
