@@ -107,6 +107,7 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 	if err != nil {
 		return err
 	}
+	w.Cache = filepath.Join(root, ".penstock", "cache", "templates")
 	if o.remote {
 		return c.runRemote(ctx, o, root, rel)
 	}
@@ -194,7 +195,6 @@ func (c *cli) compiled(ctx context.Context, o *localFlags, w language.Workspace,
 			w.Repos[alias] = local.Path(folder)
 		}
 	}
-	w.Cache = filepath.Join(root, ".penstock", "cache", "templates")
 	given := w.Variables
 	w.Variables = localrun.Look(ctx, root).Variables(root, o.event)
 	maps.Copy(w.Variables, given)

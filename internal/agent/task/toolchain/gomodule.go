@@ -39,7 +39,10 @@ func goModule(ctx context.Context, c *task.Context, spec, arch string) (found, e
 		}
 		return strings.TrimSpace(out.String())
 	}
-	version := newestGo(limit, ask("local", "list", "-m", "-versions", "golang.org/toolchain"))
+	version, err := semver.StrictNewVersion(spec) // the list of the proxy has gaps
+	if err != nil {
+		version = newestGo(limit, ask("local", "list", "-m", "-versions", "golang.org/toolchain"))
+	}
 	if version == nil {
 		return found{}, none
 	}

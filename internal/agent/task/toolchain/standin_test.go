@@ -90,7 +90,7 @@ func TestGoFromTheModuleProxy(t *testing.T) {
 case "$GOTOOLCHAIN $1" in
 "local version") echo go version go1.26.0 x/y;;
 "local list") echo golang.org/toolchain v0.0.1-go1.19.3.other-cpu v0.0.1-go1.19.2.`+system+` v0.0.1-go1.19.10.`+system+` v0.0.1-go1.20.1.`+system+`;;
-"go1.19.10 env") echo `+root+`;;
+"go1.19.10 env"|"go1.17.3 env") echo `+root+`;;
 *) exit 1;;
 esac`)
 	if err := d.Run("GoTool@0", map[string]string{"version": "1.19.x", "goDownloadUrl": away}); err != nil {
@@ -98,6 +98,9 @@ esac`)
 	}
 	if d.Vars["goroot"] != root || d.Paths[0] != filepath.Join(root, "bin") {
 		t.Errorf("GOROOT %s, PATH %v", d.Vars["goroot"], d.Paths)
+	}
+	if err := d.Run("GoTool@0", map[string]string{"version": "1.17.3", "goDownloadUrl": away}); err != nil {
+		t.Errorf("one that the list does not have: %v", err)
 	}
 	if err := d.Run("GoTool@0", map[string]string{"version": "1.18.x", "goDownloadUrl": away}); err == nil {
 		t.Error("a version that the proxy has not")
