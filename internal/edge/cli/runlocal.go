@@ -354,15 +354,21 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	if !o.keep && !failed {
 		_ = os.RemoveAll(filepath.Join(folder, "work"))
 	}
-	warned := ""
-	if n := view.Warned(); n > 0 {
-		warned = " · warnings in " + count(n, "step")
-	}
-	c.say("%s %s in %.1f s%s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), warned, localrun.Relative(c.path("."), filepath.Join(folder, "logs")))
+	c.sayEnd(end, view.Warned(), filepath.Join(folder, "logs"))
 	if failed {
 		return exitCode(1)
 	}
 	return nil
+}
+
+// sayEnd is the last line of a run: its result, how many of its steps warned, and
+// where the logs are.
+func (c *cli) sayEnd(end localrun.End, warned int, logs string) {
+	warnings := ""
+	if warned > 0 {
+		warnings = " · warnings in " + count(warned, "step")
+	}
+	c.say("%s %s in %.1f s%s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), warnings, localrun.Relative(c.path("."), logs))
 }
 
 // observe says how the run is looked at: which steps are recorded, where a
