@@ -262,7 +262,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		return nil, nil, err
 	}
 	c.questions(o, local, plan)
-	for _, line := range job.Notes(plan, elsewhere) {
+	for _, line := range job.Notes(ctx, plan, elsewhere, c.CheckEngine) {
 		c.say("%s", printable(line))
 	}
 	return job, plan, nil
