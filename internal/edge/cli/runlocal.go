@@ -346,7 +346,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		return err
 	}
 	record := localrun.Record{Run: "local:" + strconv.Itoa(number), Number: end.Number, Result: end.Result, Seconds: end.Took.Seconds(), File: job.File,
-		Event: job.Event, Parameters: job.Parameters, Variables: job.Variables}
+		Event: job.Event, Parameters: job.Parameters, Variables: job.Variables, SkipMissing: o.skipMissing}
 	if err := localrun.Keep(folder, record, plan); err != nil {
 		return err
 	}
