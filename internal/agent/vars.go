@@ -100,9 +100,6 @@ func (j *job) folders() map[string]string {
 		"Agent.OS": system, "Agent.OSArchitecture": arch, "Agent.JobName": j.m.DisplayName, "Agent.Version": j.machine.Version,
 		"Agent.JobStatus": "Succeeded", "System.WorkFolder": j.machine.Work, "Agent.IsSelfHosted": "1",
 	}
-	if r, ok := j.m.Repositories["self"]; ok {
-		v["Build.Repository.Name"], v["Build.Repository.Uri"] = r.Name, r.URL
-	}
 	return v
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
@@ -210,13 +211,18 @@ func predefined(r *Run) map[string]string {
 		"Build.BuildId": r.ID, "Build.BuildNumber": r.Number, "Build.BuildUri": "vstfs:///Build/Build/" + r.ID,
 		"Build.DefinitionName": r.Pipeline, "Build.DefinitionId": r.PipelineID, "Build.DefinitionVersion": "1",
 		"Build.Reason": buildReason[r.Reason], "Build.QueuedBy": r.RequestedBy, "Build.RequestedFor": r.RequestedBy,
-		"Build.RequestedForId": r.RequestedByID, "Build.QueuedById": r.RequestedByID,
+		"Build.RequestedForId": r.RequestedByID, "Build.QueuedById": r.RequestedByID, "Build.RequestedForEmail": r.RequestedEmail,
 		"Build.SourceBranch": r.Branch, "Build.SourceBranchName": r.Branch[strings.LastIndex(r.Branch, "/")+1:],
-		"Build.SourceVersion": r.Commit, "Build.SourceVersionMessage": r.Message,
-		"Build.Repository.ID": r.RepoID, "Build.Repository.Provider": "TfsGit", "Build.Repository.Clean": "False",
-		"Build.Repository.Git.SubmoduleCheckout": "False",
-		"System.DefinitionId":                    r.PipelineID, "System.DefinitionName": r.Pipeline, "System.TeamProjectId": r.ProjectID, "System.HostType": "build",
-		"System.IsScheduled": fmt.Sprint(r.Reason == Schedule), "TF_BUILD": "True",
+		"Build.SourceVersion": r.Commit, "Build.SourceVersionMessage": r.Message, "Build.SourceVersionAuthor": r.Author,
+		"Build.Repository.ID": r.Origin.ID, "Build.Repository.Provider": r.Origin.Provider, "Build.Repository.Name": r.Origin.Name, "Build.Repository.Uri": r.Origin.URL,
+		"Build.Repository.Clean":                 "False",
+		"Build.Repository.Git.SubmoduleCheckout": "False", "Build.ContainerId": r.ID,
+		"System": "build", "System.HostType": "build", "System.ServerType": "Hosted", "System.PipelineStartTime": r.Queued.UTC().Format("2006-01-02 15:04:05-07:00"),
+		"System.DefinitionId": r.PipelineID, "System.DefinitionName": r.Pipeline, "System.TeamProjectId": r.ProjectID, "System.TeamProject": r.Project,
+		"System.CollectionUri": r.Collection, "System.TeamFoundationCollectionUri": r.Collection, "System.TeamFoundationServerUri": r.Collection, "System.TaskDefinitionsUri": r.Collection,
+		"System.CollectionId": id.From("collection", r.Collection), "System.EnableAccessToken": "SecretVariable",
+		"System.IsScheduled": boolText(r.Reason == Schedule), "System.PullRequest.IsFork": "False", "TF_BUILD": "True",
+		"resources.triggeringAlias": "", "resources.triggeringCategory": "",
 	}
 	if r.PR != nil {
 		v["System.PullRequest.PullRequestId"] = fmt.Sprint(r.PullRequest)
@@ -224,7 +230,6 @@ func predefined(r *Run) map[string]string {
 		v["System.PullRequest.TargetBranch"] = r.PR.TargetBranch
 		v["System.PullRequest.TargetBranchName"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
 		v["System.PullRequest.SourceCommitId"] = r.PR.SourceCommit
-		v["System.PullRequest.IsFork"] = "False"
 	}
 	for _, res := range r.Resources {
 		p := "resources.pipeline." + res.Alias + "."
@@ -236,9 +241,18 @@ func predefined(r *Run) map[string]string {
 		if r.Reason == ResourceTrigger && res.RunID == r.TriggeredBy {
 			v["resources.triggeringAlias"], v["resources.triggeringCategory"] = res.Alias, "pipeline"
 			v["Build.TriggeredBy.BuildId"], v["Build.TriggeredBy.DefinitionName"], v["Build.TriggeredBy.BuildNumber"] = res.RunID, res.Pipeline, res.Number
+			v["Build.TriggeredBy.DefinitionId"], v["Build.TriggeredBy.ProjectID"] = res.PipelineID, res.ProjectID
 		}
 	}
 	return v
+}
+
+// boolText is how the service writes a boolean.
+func boolText(b bool) string {
+	if b {
+		return "True"
+	}
+	return "False"
 }
 
 var buildReason = map[Reason]string{Manual: "Manual", IndividualCI: "IndividualCI", BatchedCI: "BatchedCI",

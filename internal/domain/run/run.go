@@ -98,8 +98,13 @@ type Run struct {
 	Branch          string                `col:"branch" json:"branch"` // full ref
 	Commit          string                `json:"commit"`
 	Message         string                `json:"message"` // of the commit, first line
+	Author          string                `json:"author,omitempty"`
+	Origin          Origin                `json:"origin,omitzero"`      // of the repository
+	Project         string                `json:"project,omitempty"`    // name
+	Collection      string                `json:"collection,omitempty"` // URL of the organization when the run was queued, with a slash
 	RequestedBy     string                `json:"requestedBy"`
 	RequestedByID   string                `json:"requestedById"`
+	RequestedEmail  string                `json:"requestedEmail,omitempty"` // of who asked, where it is known
 	Parameters      map[string]any        `json:"parameters,omitempty"`
 	Variables       map[string]string     `json:"variables,omitempty"` // at queue time
 	PullRequest     int                   `json:"pullRequest,omitempty"`
@@ -116,6 +121,14 @@ type Run struct {
 	Queued          time.Time             `col:"queued" json:"queued"`
 	Started         time.Time             `json:"started"`
 	Finished        time.Time             `json:"finished"`
+}
+
+// Origin is how a run's repository is known to those who work with it.
+type Origin struct {
+	Provider string `json:"provider"` // as in Build.Repository.Provider: GitHub, Bitbucket, TfsGit, Git
+	ID       string `json:"id"`       // owner/name where the provider has owners
+	Name     string `json:"name"`
+	URL      string `json:"url"` // without credentials
 }
 
 // PRInfo is what a pull request run knows of its pull request.

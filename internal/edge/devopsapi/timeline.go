@@ -123,7 +123,7 @@ func records(d *run.Detail, self string) []record {
 		if p.Attempt != attempt[p.Stage] {
 			continue
 		}
-		list = append(list, record{ID: phaseRecord(d.Run.ID, p.Stage, p.Name, p.Attempt), ParentID: stageRecord(d.Run.ID, p.Stage, p.Attempt), Type: "Phase",
+		list = append(list, record{ID: run.PhaseRecord(d.Run.ID, p.Stage, p.Name, p.Attempt), ParentID: run.StageRecord(d.Run.ID, p.Stage, p.Attempt), Type: "Phase",
 			Name: cmp.Or(p.DisplayName, p.Name), RefName: p.Name, Identifier: p.Stage + "." + p.Name, Started: p.Started, Finished: p.Finished,
 			State: string(p.State), Result: string(p.Result), Order: p.Order + 1, Attempt: p.Attempt, Issues: causes(p.Cause)})
 	}
@@ -131,7 +131,7 @@ func records(d *run.Detail, self string) []record {
 		if j.Attempt != attempt[j.Stage] {
 			continue
 		}
-		list = append(list, record{ID: j.ID, ParentID: phaseRecord(d.Run.ID, j.Stage, j.Phase, j.Attempt), Type: "Job", Name: cmp.Or(j.DisplayName, j.Name), RefName: j.Name,
+		list = append(list, record{ID: j.ID, ParentID: run.PhaseRecord(d.Run.ID, j.Stage, j.Phase, j.Attempt), Type: "Job", Name: cmp.Or(j.DisplayName, j.Name), RefName: j.Name,
 			Identifier: j.Stage + "." + j.Phase + "." + j.Name, Started: j.Started, Finished: j.Finished, State: string(j.State), Result: string(j.Result),
 			Order: j.Order + 1, Attempt: j.Attempt, Worker: j.AgentName, Issues: causes(j.Cause)})
 		for _, s := range j.Steps {
@@ -139,14 +139,6 @@ func records(d *run.Detail, self string) []record {
 		}
 	}
 	return list
-}
-
-func stageRecord(runID, stage string, attempt int) string {
-	return id.From("stage", fmt.Sprintf("%s/%s/%d", runID, stage, attempt))
-}
-
-func phaseRecord(runID, stage, phase string, attempt int) string {
-	return id.From("phase", runID, stage, phase, strconv.Itoa(attempt))
 }
 
 func causes(cause string) []issue {
