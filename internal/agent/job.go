@@ -41,7 +41,6 @@ type Machine struct {
 	Client    *rest.Client
 	Records   task.Records  // artifacts and test results; nil = those of the server
 	Outcomes  task.Outcomes // attachments, coverage, tags and links; nil = those of the server
-	Version   string
 	// After is time.After where it is nil; waits between attempts, and before a
 	// program is ended by force, go through it.
 	After func(time.Duration) <-chan time.Time
@@ -139,9 +138,9 @@ func EndAll() {
 // runSteps runs what comes before any step, the steps, and what comes after
 // all of them, the latter in reverse order.
 func (j *job) runSteps(ctx context.Context) {
-	steps := make([]*step, len(j.m.Steps))
+	steps, refs := make([]*step, len(j.m.Steps)), pipeline.RefNames(j.m.Steps)
 	for i, spec := range j.m.Steps {
-		s := &step{job: j, order: i + 1, spec: spec, jobCtx: ctx, private: map[string]run.Variable{}}
+		s := &step{job: j, order: i + 1, spec: spec, ref: refs[i], jobCtx: ctx, private: map[string]run.Variable{}}
 		s.usePackage(ctx)
 		s.report.Order, s.report.DisplayName = s.order, j.title(s.spec)
 		steps[i] = s
@@ -267,6 +266,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		return
 	}
 	spec := s.spec
+	s.name()
 	s.report.DisplayName = j.title(spec)
 	ok, err := j.condition(ctx, spec)
 	if err != nil {

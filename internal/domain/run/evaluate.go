@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"path"
 	"sort"
 	"strings"
 
@@ -20,13 +21,11 @@ func (v variables) lookup(name string) (string, bool) {
 
 func (v variables) set(name, value string) { v[strings.ToLower(name)] = value }
 
-// stageVariables are those a condition of the stage sees: predefined, queue
-// time, the file's, and the values of variable groups that are no secrets.
+// stageVariables are those a condition of the stage sees: the file's, the values
+// of variable groups that are no secrets, predefined ones, and those given when
+// the run was queued.
 func (g *graph) stageVariables(stage *pipeline.Stage) variables {
 	v := variables{}
-	for name, value := range predefined(g.run) {
-		v.set(name, value)
-	}
 	lists := [][]pipeline.Variable{g.plan.Variables}
 	if stage != nil {
 		lists = append(lists, stage.Variables)
@@ -34,8 +33,10 @@ func (g *graph) stageVariables(stage *pipeline.Stage) variables {
 	for _, list := range lists {
 		g.addVariables(v, list)
 	}
-	for name, value := range g.run.Variables {
-		v.set(name, value)
+	for _, last := range []map[string]string{predefined(g.run), g.run.Variables} {
+		for name, value := range last {
+			v.set(name, value)
+		}
 	}
 	return v
 }
@@ -220,7 +221,7 @@ func predefined(r *Run) map[string]string {
 		"System": "build", "System.HostType": "build", "System.ServerType": "Hosted", "System.PipelineStartTime": r.Queued.UTC().Format("2006-01-02 15:04:05-07:00"),
 		"System.DefinitionId": r.PipelineID, "System.DefinitionName": r.Pipeline, "System.TeamProjectId": r.ProjectID, "System.TeamProject": r.Project,
 		"System.CollectionUri": r.Collection, "System.TeamFoundationCollectionUri": r.Collection, "System.TeamFoundationServerUri": r.Collection, "System.TaskDefinitionsUri": r.Collection,
-		"System.CollectionId": id.From("collection", r.Collection), "System.EnableAccessToken": "SecretVariable",
+		"System.CollectionId": id.From("collection", path.Base(r.Collection)), "System.EnableAccessToken": "SecretVariable",
 		"System.IsScheduled": boolText(r.Reason == Schedule), "System.PullRequest.IsFork": "False", "TF_BUILD": "True",
 		"resources.triggeringAlias": "", "resources.triggeringCategory": "",
 	}

@@ -351,15 +351,15 @@ func (s *Service) counter(ctx context.Context, r *Run, prefix string, seed int) 
 
 // jobPredefined are the predefined variables that differ from job to job.
 func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, base string) map[string]string {
-	collection, instance := base+"/"+s.Address.Organization+"/", jobInstance(j, spec)
+	collection := base + "/" + s.Address.Organization + "/"
 	v := map[string]string{
 		"System.TeamProject": project, "System.CollectionUri": collection, "System.TeamFoundationCollectionUri": collection,
 		"System.TeamFoundationServerUri": collection, "System.TaskDefinitionsUri": collection,
 		"System.StageName": j.Stage, "System.StageDisplayName": stageTitle(g, j.Stage), "System.StageAttempt": strconv.Itoa(j.Attempt),
 		"System.PhaseName": j.Phase, "System.PhaseDisplayName": spec.DisplayName, "System.PhaseAttempt": strconv.Itoa(j.Attempt),
 		"System.StageId": StageRecord(j.RunID, j.Stage, j.Attempt), "System.PhaseId": PhaseRecord(j.RunID, j.Stage, j.Phase, j.Attempt),
-		"System.JobName": instance, "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(j.Attempt),
-		"System.JobIdentifier": strings.TrimPrefix(strings.Join([]string{j.Stage, j.Phase, instance}, "."), "__default."), "System.JobId": j.ID,
+		"System.JobName": j.Instance(), "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(j.Attempt),
+		"System.JobIdentifier": j.Identifier(), "System.JobId": j.ID,
 		"System.JobTimeout": strconv.Itoa(spec.TimeoutInMinutes), "System.ParallelExecutionType": "None",
 		"System.PlanId": id.From("plan", j.RunID), "System.TimelineId": id.From("timeline", j.RunID),
 		"System.TotalJobsInPhase":   strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1)),
@@ -387,16 +387,21 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 	return v
 }
 
-// jobInstance is the name of a job within its phase: that of the matrix leg. The
-// only job of a phase has none; a deployment's has the phase's.
-func jobInstance(j *Job, spec *pipeline.Job) string {
+// Instance is the job's name within its phase: that of its matrix leg. The only
+// job of a phase has none; where a deployment deploys, it is the phase's.
+func (j *Job) Instance() string {
 	switch {
-	case spec.Deployment == nil && j.Name == j.Phase:
-		return "__default"
 	case j.Hook == "deploy":
 		return j.Phase
+	case j.Hook == "" && j.Name == j.Phase:
+		return "__default"
 	}
 	return j.Name
+}
+
+// Identifier names the job within its run; a stage that nobody wrote is left out.
+func (j *Job) Identifier() string {
+	return strings.TrimPrefix(j.Stage+"."+j.Phase+"."+j.Instance(), "__default.")
 }
 
 // StageRecord is the id of a stage's record in the timeline.

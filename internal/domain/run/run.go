@@ -235,6 +235,7 @@ type Job struct {
 type Step struct {
 	Order       int       `json:"order"`
 	Name        string    `json:"name,omitempty"`
+	Ref         string    `json:"ref,omitempty"` // the name, or the one that the service would give it
 	DisplayName string    `json:"displayName"`
 	Task        string    `json:"task,omitempty"`
 	State       State     `json:"state"`

@@ -221,7 +221,16 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 			w.Repos[alias] = local.Path(folder)
 		}
 	}
-	w.Cache = filepath.Join(root, ".penstock", "cache", "templates")
+	switch o.event {
+	case "", "push", "pr", "schedule":
+	default:
+		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
+	}
+	job := &localrun.Request{Root: root, File: rel, Checkout: localrun.Look(ctx, root), Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs, Keep: o.keep,
+		Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
+	maps.Copy(job.Variables, local.Variables)
+	maps.Copy(job.Variables, w.Variables)
+	w.Cache, w.Variables = filepath.Join(root, ".penstock", "cache", "templates"), job.Visible(ctx)
 	plan, diags, err := w.Compile(ctx, filepath.Join(root, rel))
 	if err != nil {
 		return nil, nil, err
@@ -233,18 +242,9 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	if err := plan.Select(o.only); err != nil {
 		return nil, nil, err
 	}
-	switch o.event {
-	case "", "push", "pr", "schedule":
-	default:
-		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
-	}
-	job := &localrun.Request{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
-		Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
 	if job.Repositories, err = c.foldersOf(ctx, w, plan, root); err != nil {
 		return nil, nil, err
 	}
-	maps.Copy(job.Variables, local.Variables)
-	maps.Copy(job.Variables, w.Variables)
 	for _, s := range plan.Stages {
 		for _, j := range s.Jobs {
 			if len(j.Pool.Demands) > 0 {
