@@ -55,14 +55,7 @@ func (s *step) setFromCommand(c command.Command) error {
 	if err := s.set(a); err != nil || !isOutput {
 		return err
 	}
-	if secret || already.Secret {
-		// It would lie in the run's record in clear: it is kept within the job.
-		s.Issue("warning", "secret output variable "+name+" is visible in this job only")
-		return nil
-	}
-	s.job.mu.Lock()
-	s.outputs[a.Name] = c.Data
-	s.job.mu.Unlock()
+	s.keepOutput(a.Name, c.Data, secret || already.Secret)
 	return nil
 }
 

@@ -96,8 +96,8 @@ func TestSetVariable(t *testing.T) {
 	if strings.Contains(m.logs[2], "hidden-value") || strings.Contains(m.logs[2], "new-secret-value") || !strings.Contains(m.logs[2], "*** ***") {
 		t.Errorf("secrets stay secrets:\n%s", m.logs[2])
 	}
-	if len(rep.Outputs) != 1 || rep.Outputs["set.out"] != "d" {
-		t.Errorf("outputs %v", rep.Outputs)
+	if len(rep.Outputs) != 2 || rep.Outputs["set.out"] != "d" || rep.Outputs["set.hidden"] != "hidden-value" || len(rep.Secret) != 1 || rep.Secret[0] != "set.hidden" {
+		t.Errorf("outputs %v, secret %v", rep.Outputs, rep.Secret)
 	}
 }
 

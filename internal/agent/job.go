@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,19 +66,20 @@ type job struct {
 	// containers are nil where the job has none.
 	containers *containers
 
-	mu        sync.Mutex
-	vars      map[string]run.Variable // by lower-case name
-	keepCase  map[string]bool         // variables whose environment name keeps its case
-	outputs   map[string]string       // step.variable
-	conns     []*serviceconnection.Opened
-	paths     []string // prepended to PATH, newest first
-	number    string
-	shortSaid bool
-	pathSaid  bool
-	result    run.Result
-	cause     string // of a failure that was not a program's doing
-	canceled  bool
-	abort     context.CancelFunc // ends the job as a cancel does
+	mu            sync.Mutex
+	vars          map[string]run.Variable // by lower-case name
+	keepCase      map[string]bool         // variables whose environment name keeps its case
+	outputs       map[string]string       // step.variable
+	secretOutputs map[string]bool
+	conns         []*serviceconnection.Opened
+	paths         []string // prepended to PATH, newest first
+	number        string
+	shortSaid     bool
+	pathSaid      bool
+	result        run.Result
+	cause         string // of a failure that was not a program's doing
+	canceled      bool
+	abort         context.CancelFunc // ends the job as a cancel does
 }
 
 // RunJob runs the steps of a job in order and returns how it ended. Canceling
@@ -96,7 +99,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 		machine.Outcomes = &task.Remote{Client: machine.Client}
 	}
 	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
-		outputs: map[string]string{}, result: run.Succeeded}
+		outputs: map[string]string{}, secretOutputs: map[string]bool{}, result: run.Succeeded}
 	if err := j.prepare(); err != nil {
 		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
 	}
@@ -110,7 +113,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	if clean, ok := j.Lookup("process.clean"); !ok || !strings.EqualFold(clean, "false") {
 		process.EndMarked(j.mark)
 	}
-	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Number: j.masker.Line(j.number)}
+	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Secret: slices.Sorted(maps.Keys(j.secretOutputs)), Number: j.masker.Line(j.number)}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
 	} else if limit.Err() != nil {

@@ -339,12 +339,16 @@ func (s *step) Output(name, value string, secret bool) {
 		s.Issue("warning", message(err))
 		return
 	}
+	s.keepOutput(full, value, secret)
+}
+
+func (j *job) keepOutput(name, value string, secret bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.outputs[name] = value
 	if secret {
-		return // it would lie in the run's record in clear
+		j.secretOutputs[name] = true
 	}
-	s.job.mu.Lock()
-	s.outputs[full] = value
-	s.job.mu.Unlock()
 }
 
 // PrependPath implements task.Changes: the newest comes first, once.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -251,7 +252,7 @@ func (a *Agent) deliverLeft(ctx context.Context, e *spool.Entry, result *spool.R
 	up := uplink.Resume(e, &link{a, e.JobID, e.Fence}, a.cfg.Log)
 	var rep run.JobReport
 	if result != nil {
-		rep = result.Report
+		rep = a.kept(result.Report)
 	} else {
 		rep = a.interrupted(e, up)
 	}
@@ -260,6 +261,17 @@ func (a *Agent) deliverLeft(ctx context.Context, e *spool.Entry, result *spool.R
 	if err := up.Finish(delivery, rep); err != nil {
 		a.cfg.Log.Warn("the end of a job could not be reported; it is when the agent starts again", "job", e.JobID, "error", err)
 	}
+}
+
+// kept is how a job ended that an earlier process ran. Secret output variables
+// are never on disk, so they are lost, and what needs them must not go on.
+func (a *Agent) kept(rep run.JobReport) run.JobReport {
+	lost := slices.DeleteFunc(slices.Clone(rep.Secret), func(name string) bool { _, ok := rep.Outputs[name]; return ok })
+	if len(lost) > 0 && rep.Result != run.Failed && rep.Result != run.Canceled {
+		rep.Result = run.Abandoned
+		rep.Cause = fmt.Sprintf("agent %s was restarted before the secret output variables of the job had arrived (%s): run the job again", a.id.Name, strings.Join(lost, ", "))
+	}
+	return rep
 }
 
 // interrupted is the end of a job whose process is not there any more. The step

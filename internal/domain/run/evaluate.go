@@ -68,7 +68,7 @@ func (g *graph) stageDependencies(names []string, into map[string]pipeline.Depen
 		outputs := map[string]string{}
 		for _, p := range g.phases {
 			if p.Stage == s.Name {
-				for k, v := range p.Outputs {
+				for k, v := range g.outputsOf(p) {
 					outputs[p.Name+"."+k] = v
 				}
 			}
@@ -84,7 +84,7 @@ func (g *graph) jobsOfStages() map[string]map[string]pipeline.Dependency {
 		jobs := map[string]pipeline.Dependency{}
 		for _, p := range g.phases {
 			if p.Stage == s.Name && p.State == Completed {
-				jobs[p.Name] = pipeline.Dependency{Result: planResult[p.Result], Outputs: p.Outputs}
+				jobs[p.Name] = pipeline.Dependency{Result: planResult[p.Result], Outputs: g.outputsOf(p)}
 			}
 		}
 		all[s.Name] = jobs
@@ -131,7 +131,7 @@ func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[
 		if result == Failed && spec.ContinueOnError {
 			result = SucceededWithIssues
 		}
-		into[p.Name] = pipeline.Dependency{Result: planResult[result], Outputs: p.Outputs}
+		into[p.Name] = pipeline.Dependency{Result: planResult[result], Outputs: g.outputsOf(p)}
 		g.jobDependencies(stage, spec.DependsOn, into)
 	}
 }

@@ -24,6 +24,10 @@ type graph struct {
 	groups map[string]string // values of variable groups without the secrets
 	now    time.Time
 
+	sealer Sealer
+	opened []string // values of secret output variables that were looked at
+	broken error    // one could not be opened
+
 	dirty   map[any]bool
 	effects effects
 }

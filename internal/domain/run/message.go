@@ -166,7 +166,7 @@ func (s *Service) jobToken(ctx context.Context, r *Run, j *Job) (string, error) 
 
 func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, error) {
 	g := d.latest()
-	g.now = s.Clock.Now()
+	g.now, g.sealer = s.Clock.Now(), s.Sealer
 	spec := d.spec(j)
 	proj, err := s.Projects.Projects.Get(ctx, d.Run.ProjectID)
 	if err != nil {
@@ -194,7 +194,9 @@ func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, 
 	if m.Repositories, err = s.repositories(ctx, d, base+"/"+s.Address.Organization+"/"+proj.Name); err != nil {
 		return nil, err
 	}
-	m.Variables, err = s.jobVariables(ctx, g, j, spec, proj.Name, base)
+	if m.Variables, err = s.jobVariables(ctx, g, j, spec, proj.Name, base); err == nil {
+		err = g.broken
+	}
 	return m, err
 }
 
@@ -313,9 +315,10 @@ func (s *Service) addVariable(ctx context.Context, g *graph, j *Job, spec *pipel
 		}
 		// A value made from a secret is one.
 		for _, other := range set.list {
-			if other.Secret && len(other.Value) > 0 && strings.Contains(x.Value, other.Value) {
-				x.Secret = true
-			}
+			x.Secret = x.Secret || other.Secret && other.Value != "" && strings.Contains(x.Value, other.Value)
+		}
+		for _, secret := range g.opened {
+			x.Secret = x.Secret || secret != "" && strings.Contains(x.Value, secret)
 		}
 	}
 	set.put(x)
