@@ -46,7 +46,7 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(
 	defer stop()
 	p := &process{stdout: stdout, stderr: stderr, env: env}
 	return cli.Execute(ctx, args, cli.Deps{Stdin: stdin, Stdout: stdout, Stderr: stderr, Env: env, Version: version,
-		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent, RunLocal: p.runLocal})
+		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent, RunLocal: p.runLocal, CheckTasks: p.checkTasks})
 }
 
 func (p *process) load(data, ports string, set map[string]string) (server.Config, error) {
@@ -189,15 +189,9 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 		groups[name] = server.LocalGroup{Plain: plain, Secret: r.Secret[name]}
 	}
 	data := cmp.Or(p.env("PENSTOCK_DATA"), server.DefaultData(p.env))
-	library := tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS"))
-	if len(r.Tasks) > 0 {
-		own := tasklib.Store{Dir: filepath.Join(r.Folder, "tasks")}
-		for _, folder := range r.Tasks {
-			if _, err := own.Add(folder, tasklib.AddOptions{}); err != nil {
-				return localrun.End{}, err
-			}
-		}
-		library = append(tasklib.Library{own}, library...)
+	library, err := p.library(r.Tasks, filepath.Join(r.Folder, "tasks"))
+	if err != nil {
+		return localrun.End{}, err
 	}
 	machines := map[string][]server.LocalVM{}
 	for name, list := range r.VMs {
@@ -209,7 +203,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 	for _, given := range r.Pipelines {
 		pipelines = append(pipelines, server.LocalPipeline{Source: given.Source, Number: given.Number, Folder: given.Folder})
 	}
-	watched := agent.Local{Own: true, Keep: r.Keep, Kept: r.Work != "", Break: r.Break, Record: r.Record, Replay: r.Replay}
+	watched := agent.Local{Own: true, Keep: r.Keep, Kept: r.Work != "", Break: r.Break, Record: r.Record, Replay: r.Replay, Skip: r.Skip}
 	if r.InPlace {
 		watched.Sources = r.Root
 	}
@@ -220,7 +214,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 		Tasks: library, Machines: machines, Applications: r.Applications, Pipelines: pipelines, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
 		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
-		Reason: r.Reason(), Checkout: r.Checkout, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
+		Reason: localrun.Reasons[r.Event], Checkout: r.Checkout, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
 			if yes {
@@ -233,6 +227,41 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 		return localrun.End{}, err
 	}
 	return localrun.End{Number: res.Number, Result: res.Result, Took: res.Ended.Sub(res.Started)}, nil
+}
+
+// library is where a local run finds tasks: folders of packages, which are added
+// to a store of the run, and the stores of the machine.
+func (p *process) library(folders []string, store string) (tasklib.Library, error) {
+	data := cmp.Or(p.env("PENSTOCK_DATA"), server.DefaultData(p.env))
+	library := tasks(filepath.Join(data, "tasks"), p.env("PENSTOCK_TASKS"))
+	if len(folders) == 0 {
+		return library, nil
+	}
+	own := tasklib.Store{Dir: store}
+	for _, folder := range folders {
+		if _, err := own.Add(folder, tasklib.AddOptions{}); err != nil {
+			return nil, err
+		}
+	}
+	return append(tasklib.Library{own}, library...), nil
+}
+
+// checkTasks says of tasks why a local run could not run them.
+func (p *process) checkTasks(ctx context.Context, folders []string, refs []localrun.TaskRef) ([]error, error) {
+	store, err := os.MkdirTemp("", "penstock-tasks-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(store) }()
+	library, err := p.library(folders, store)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]error, len(refs))
+	for i, ref := range refs {
+		list[i] = agent.TaskError(ctx, library, ref.Name, ref.Version)
+	}
+	return list, nil
 }
 
 // endAtOnce waits for a second request to end, which does not wait for anything:

@@ -277,8 +277,8 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		j.worsen(s.end(s.fail("condition: " + message(err))))
 		return
 	}
-	if name := s.stub(); name != "" && ok && !spec.Disabled {
-		s.Issue("warning", "the step is skipped: service connection "+name+" is a stub in this run, so what the step does cannot be done here")
+	if why := s.leftOut(); why != "" && ok && !spec.Disabled {
+		s.Issue("warning", "the step is skipped: "+why)
 		ok = false
 	}
 	if !ok || spec.Disabled {

@@ -28,6 +28,9 @@ type Local struct {
 	// Objects is where a repository is on this machine, by its URL; "" = it is not
 	// here. A checkout then reads its objects there. nil = none is.
 	Objects func(url string) string
+	// Skip says why a step is left out of this run: what it needs is not here; "" =
+	// it is not. nil = none is.
+	Skip func(*pipeline.Step) string
 	// Break decides what becomes of a step at which somebody may want to look:
 	// before it runs, and when it has failed. nil = nobody looks.
 	Break func(ctx context.Context, at *run.Stop) run.Decision
@@ -35,6 +38,20 @@ type Local struct {
 	Record func(run.RecordedStep)
 	// Replay gives a step the variables that it had in an earlier run.
 	Replay *run.RecordedStep
+}
+
+// leftOut says why the step does not run here, whatever its condition says; "" =
+// nothing keeps it from running.
+func (s *step) leftOut() string {
+	if s.machine.Local.Skip != nil {
+		if why := s.machine.Local.Skip(&s.spec); why != "" {
+			return why
+		}
+	}
+	if name := s.stub(); name != "" {
+		return "service connection " + name + " is a stub in this run, so what the step does cannot be done here"
+	}
+	return ""
 }
 
 // maxSaid is how much of a step's log is kept for whoever looks, in bytes.

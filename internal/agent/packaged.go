@@ -9,6 +9,7 @@ import (
 	"penstock.dev/penstock/internal/agent/nodetask"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -83,6 +84,15 @@ func (s *step) packagePart(part tasklib.Part) task.Func {
 			DisplayName: s.report.DisplayName, InstanceID: s.instance(), InstanceName: s.ref, Warn: func(text string) { s.Issue("warning", text) }}
 		return c.Run(ctx)
 	}
+}
+
+// TaskError says why no step can use a task here; nil = it is built in, or the
+// library has it.
+func TaskError(ctx context.Context, library Library, name, version string) error {
+	s := &step{job: &job{machine: Machine{Tasks: library}}, spec: pipeline.Step{Task: name, Version: version}}
+	s.usePackage(ctx)
+	_, err := s.task()
+	return err
 }
 
 // noTask says that a task is neither built in nor in a store.

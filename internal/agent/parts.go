@@ -11,7 +11,7 @@ import (
 // step's condition, and stands in the step's log.
 func (j *job) runBefore(ctx context.Context, s *step) {
 	t, err := s.task()
-	if err != nil || t.Before == nil || s.spec.Disabled || s.stub() != "" {
+	if err != nil || t.Before == nil || s.spec.Disabled || s.leftOut() != "" {
 		return // the step itself says what is wrong
 	}
 	s.name()

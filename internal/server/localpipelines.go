@@ -17,7 +17,7 @@ import (
 type LocalPipeline struct {
 	Source string // name of the pipeline
 	Number string // of the run
-	Folder string // record of the run; its artifacts lie in artifacts/NAME
+	Folder string // record of the run; its artifacts lie in artifacts/NAME. "" = there are none
 }
 
 // pipelinesOf makes the pipelines that the run's resources name, each with the
@@ -40,6 +40,9 @@ func (l *local) pipelinesOf(ctx context.Context, repo *repos.Repository, branch,
 			Reason: run.Manual, Dedup: "run/" + id, RepoID: repo.ID, Branch: "refs/heads/" + branch, Commit: commit, RequestedBy: "you", Queued: now, Started: now, Finished: now})
 		if err != nil {
 			return err
+		}
+		if given.Folder == "" {
+			continue // it published nothing
 		}
 		if err := l.publishAll(ctx, id, filepath.Join(given.Folder, "artifacts")); err != nil {
 			return err

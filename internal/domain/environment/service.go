@@ -40,7 +40,7 @@ func (s *Service) wake(ctx context.Context, runID string) error {
 
 // Create makes an environment; one of that name is returned as it is.
 func (s *Service) Create(ctx context.Context, projectID, name, description string) (*Environment, error) {
-	if err := identity.CheckName("environment", name); err != nil {
+	if err := identity.CheckTitle("environment", name); err != nil {
 		return nil, err
 	}
 	if e, err := s.find(ctx, projectID, name); err != nil || e != nil {

@@ -3,6 +3,8 @@ package identity
 import (
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/store"
@@ -108,6 +110,21 @@ func NewUser(id, name, displayName string, now time.Time) (*User, error) {
 		displayName = name
 	}
 	return &User{ID: id, Name: name, DisplayName: displayName, Created: now}, nil
+}
+
+// CheckTitle is CheckName for what people name more freely, such as service
+// connections and variable groups: signs as in `me@host` or `Shop (prod)` are in
+// order, those that paths, lists and patterns are made of are not.
+func CheckTitle(what, name string) error {
+	const longest = 128
+	first, _ := utf8.DecodeRuneInString(name)
+	if name == "" || utf8.RuneCountInString(name) > longest || !utf8.ValidString(name) || strings.HasSuffix(name, " ") || strings.Contains(name, "..") ||
+		!unicode.IsLetter(first) && !unicode.IsDigit(first) && !strings.ContainsRune("([@_", first) ||
+		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(`/\<>"|*?#%$,;`, r) }) {
+		return fault.New(fault.Invalid, "invalid-name", "%s %q is not usable", what, name).
+			Want("1 to %d characters, none of / \\ < > \" | * ? # %% $ , ; and beginning with a letter or digit", longest)
+	}
+	return nil
 }
 
 // CheckName refuses names that could be mistaken for paths, options or API

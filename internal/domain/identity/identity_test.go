@@ -136,3 +136,16 @@ func TestCheckName(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckTitle(t *testing.T) {
+	for _, name := range []string{"dev", "me@host", "Shop (prod)", "a & b + c", "[EU] web", "Größe 1"} {
+		if err := CheckTitle("environment", name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", " a", "a ", "../x", "a/b", `a\b`, "-x", "a\nb", "a?b", "a,b", "a;b", "$(x)", strings.Repeat("x", 129), "\xff"} {
+		if err := CheckTitle("environment", name); err == nil {
+			t.Errorf("%q is in order", name)
+		}
+	}
+}

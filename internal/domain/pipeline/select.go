@@ -16,13 +16,14 @@ type Selection struct {
 	Steps  []string // only these and the checkouts, by name or display name
 	Skip   []string // stages to leave out
 	Spare  []string // jobs to leave out, as `stage.job`
+	Legs   []string // legs of a written matrix to leave out, as `stage.job.leg`
 }
 
 // Select removes what the selection leaves out. A name that the plan does not
 // have is an Invalid error no-such-part, a stage that may not be left out
-// stage-not-skippable.
+// stage-not-skippable; jobs and legs to leave out may be gone already.
 func (p *Plan) Select(sel Selection) error {
-	if len(sel.Stages)+len(sel.Jobs)+len(sel.Steps)+len(sel.Skip)+len(sel.Spare) == 0 {
+	if len(sel.Stages)+len(sel.Jobs)+len(sel.Steps)+len(sel.Skip)+len(sel.Spare)+len(sel.Legs) == 0 {
 		return nil
 	}
 	for _, name := range sel.Skip {
@@ -53,11 +54,12 @@ func (p *Plan) Select(sel Selection) error {
 			if len(sel.Spare) > 0 && wants(sel.Spare, s.Name+"."+j.Name) {
 				return false
 			}
+			j.withoutLegs(sel.Legs, s.Name, wants)
 			return wants(sel.Jobs, j.Name, s.Name+"."+j.Name) && j.only(sel.Steps, wants, &names)
 		}, func(j *Job) (string, *[]string) { return j.Name, &j.DependsOn })
 		return len(s.Jobs) > 0
 	}, func(s *Stage) (string, *[]string) { return s.Name, &s.DependsOn })
-	for _, list := range [][]string{sel.Skip, sel.Spare, sel.Stages, sel.Jobs, sel.Steps} {
+	for _, list := range [][]string{sel.Skip, sel.Stages, sel.Jobs, sel.Steps} {
 		for _, name := range list {
 			if !hits[name] {
 				return noSuchPart(name, names)
@@ -77,6 +79,17 @@ func (p *Plan) stageNamed(name string) *Stage {
 		}
 	}
 	return nil
+}
+
+// withoutLegs removes legs of a written matrix. One that only the run can
+// compute stays as it is.
+func (j *Job) withoutLegs(legs []string, stage string, wants func([]string, ...string) bool) {
+	if len(legs) == 0 || j.Strategy == nil {
+		return
+	}
+	j.Strategy.Matrix = slices.DeleteFunc(j.Strategy.Matrix, func(leg MatrixEntry) bool {
+		return wants(legs, stage+"."+j.Name+"."+leg.Name)
+	})
 }
 
 // only removes the steps that are not wanted and tells whether one was.

@@ -16,13 +16,14 @@ import (
 type Checkout struct {
 	User, Email string
 	Project     string // of the service that it was cloned from; "local" elsewhere
+	Default     string // branch that pull requests go to
 	Origin      Origin
 }
 
 // CheckoutOf reads the address that a folder was cloned from; "" = nowhere.
 func CheckoutOf(folder, origin, user, email string) Checkout {
 	name := FolderName(filepath.Base(folder))
-	c := Checkout{User: cmp.Or(user, "you"), Email: email, Project: "local", Origin: Origin{Provider: "TfsGit", ID: id.From("repository", name), Name: name, URL: "file://" + filepath.ToSlash(folder)}}
+	c := Checkout{User: cmp.Or(user, "you"), Email: email, Project: "local", Default: "main", Origin: Origin{Provider: "TfsGit", ID: id.From("repository", name), Name: name, URL: "file://" + filepath.ToSlash(folder)}}
 	host, at := address(origin)
 	switch parts := strings.Split(at, "/"); {
 	case at == "":
@@ -47,12 +48,12 @@ func (c Checkout) Subject() identity.Subject {
 }
 
 // Request asks for a run of the checkout. The pull request that none was made of
-// yet has the number 1 and goes to main.
+// yet has the number 1 and goes to the default branch.
 func (c Checkout) Request(branch, commit string, reason Reason) QueueRequest {
 	q := QueueRequest{Branch: branch, Commit: commit, Reason: reason, By: c.Subject(), Email: c.Email, Origin: c.Origin}
 	if reason == PullRequestReason {
 		q.Branch, q.PullRequest = "refs/pull/1/merge", 1
-		q.PR = &PRInfo{SourceBranch: branch, TargetBranch: "refs/heads/main", SourceCommit: commit}
+		q.PR = &PRInfo{SourceBranch: branch, TargetBranch: "refs/heads/" + c.Default, SourceCommit: commit}
 	}
 	return q
 }

@@ -15,6 +15,8 @@ func TestCheckoutOf(t *testing.T) {
 		"https://token:x@git.example.test/team/sub/shop.git":        {"local", "Git", "shop", "https://git.example.test/team/sub/shop.git"},
 		"git@git.example.test:team/shop.git":                        {"local", "Git", "shop", "git@git.example.test:team/shop.git"},
 		"/srv/git/shop.git":                                         {"local", "Git", "shop", "/srv/git/shop.git"},
+		"https://example.test/github.com/acme/shop":                 {"local", "Git", "shop", "https://example.test/github.com/acme/shop"},
+		"https://notgithub.com/acme/shop":                           {"local", "Git", "shop", "https://notgithub.com/acme/shop"},
 		"https://github.com/acme/shop/tree/main":                    {"local", "Git", "main", "https://github.com/acme/shop/tree/main"},
 	} {
 		c := CheckoutOf("/home/ada/shop", origin, "Ada", "ada@example.test")
@@ -50,6 +52,15 @@ func TestCheckoutAsPullRequest(t *testing.T) {
 		"System.PullRequest.SourceBranch": "refs/heads/feature/x", "system.pullrequest.targetbranch": "refs/heads/release"} {
 		if v[name] != want {
 			t.Errorf("%s: %q, want %q", name, v[name], want)
+		}
+	}
+	hub := CheckoutOf("/home/ada/shop", "https://github.com/acme/shop", "Ada", "")
+	hub.Default = "master"
+	v2 := hub.Visible("shop", hub.Request("refs/heads/feature/x", "c0ffee", PullRequestReason))
+	for name, want := range map[string]string{"System.PullRequest.SourceBranch": "feature/x", "System.PullRequest.TargetBranch": "master", "System.PullRequest.TargetBranchName": "master",
+		"System.PullRequest.PullRequestNumber": "1", "System.PullRequest.SourceRepositoryUri": "https://github.com/acme/shop"} {
+		if v2[name] != want {
+			t.Errorf("GitHub: %s: %q, want %q", name, v2[name], want)
 		}
 	}
 	if _, twice := v["System.PullRequest.TargetBranch"]; twice {

@@ -231,6 +231,12 @@ func predefined(r *Run) map[string]string {
 		v["System.PullRequest.TargetBranch"] = r.PR.TargetBranch
 		v["System.PullRequest.TargetBranchName"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
 		v["System.PullRequest.SourceCommitId"] = r.PR.SourceCommit
+		v["System.PullRequest.SourceRepositoryUri"] = r.Origin.URL
+		if r.Origin.Provider == "GitHub" { // where branches have their short names
+			v["System.PullRequest.PullRequestNumber"] = fmt.Sprint(r.PullRequest)
+			v["System.PullRequest.SourceBranch"] = strings.TrimPrefix(r.PR.SourceBranch, "refs/heads/")
+			v["System.PullRequest.TargetBranch"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
+		}
 	}
 	for _, res := range r.Resources {
 		p := "resources.pipeline." + res.Alias + "."

@@ -89,7 +89,7 @@ type Address struct {
 
 // CreatePipeline makes a pipeline from a file of a repository.
 func (s *Service) CreatePipeline(ctx context.Context, projectID, name string, r *repos.Repository, path string, variables map[string]string) (*Pipeline, error) {
-	if err := identity.CheckName("pipeline", name); err != nil {
+	if err := identity.CheckTitle("pipeline", name); err != nil {
 		return nil, err
 	}
 	path = strings.TrimLeft(path, "/")

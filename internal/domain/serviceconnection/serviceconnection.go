@@ -143,7 +143,7 @@ func key(projectID, name string) string {
 var typeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._:-]{0,127}$`)
 
 func (s *Spec) check() error {
-	if err := identity.CheckName("service connection", s.Name); err != nil {
+	if err := identity.CheckTitle("service connection", s.Name); err != nil {
 		return err
 	}
 	if !typeName.MatchString(s.Type) {

@@ -52,7 +52,7 @@ func (s *Service) Find(ctx context.Context, projectID, name string) (*Group, err
 // Put makes or replaces a group. Plain secrets are sealed; one that is left out
 // of secret keeps its value.
 func (s *Service) Put(ctx context.Context, g *Group, secret map[string]string) (*Group, error) {
-	if err := identity.CheckName("variable group", g.Name); err != nil {
+	if err := identity.CheckTitle("variable group", g.Name); err != nil {
 		return nil, err
 	}
 	if g.Vault != "" {

@@ -37,6 +37,8 @@ type Deps struct {
 	Agent func(ctx context.Context, o AgentOptions) error
 	// RunLocal runs a pipeline in this process, without a server.
 	RunLocal func(ctx context.Context, r localrun.Request) (localrun.End, error)
+	// CheckTasks knows the tasks of this machine.
+	CheckTasks localrun.CheckTasks
 }
 
 // UpOptions are what `penstock up` was called with.

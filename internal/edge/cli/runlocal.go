@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -40,6 +40,8 @@ type localFlags struct {
 	watch, remote   bool
 	pipeline        string
 	breakOn         string
+	skipMissing     bool
+	installed       bool
 	jobs            int
 
 	again *localrun.Again // a recorded step that is repeated; nil = none
@@ -68,6 +70,8 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	f.StringArrayVar(&o.only.Skip, "skip-stage", nil, "all but this `stage`; may be repeated")
 	f.BoolVar(&o.list, "list", false, "list stages and jobs, and run nothing")
 	f.BoolVar(&o.dryRun, "dry-run", false, "check everything that the run needs, and run nothing")
+	f.BoolVar(&o.skipMissing, "skip-missing", false, "go on without groups, connections, secure files and tasks that are not here: their steps are skipped")
+	f.BoolVar(&o.installed, "installed-tools", false, "let an installed version stand in for one that a step asks for and that cannot be had")
 	f.BoolVar(&o.keep, "keep", false, "keep the work folder")
 	f.BoolVar(&o.inPlace, "in-place", false, "work in the checkout itself, not in a copy")
 	f.BoolVar(&o.sandbox, "sandbox", false, "close every job in: no files but its copy, no network but the internet (Linux)")
@@ -91,43 +95,6 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// rerunCommand repeats a step of a local run.
-func (c *cli) rerunCommand() *cobra.Command {
-	o := &localFlags{}
-	var step, job string
-	var shell bool
-	cmd := &cobra.Command{Use: "rerun RUN --step NAME", Short: "Repeats one step of a local run with what it started from.",
-		Long: "Repeats one step of a local run with the parameters and variables that it had. The work folder is that of the run if it was kept (it failed, or --keep); " +
-			"else the step works on a fresh copy of the working tree as it is now.",
-		Example: indent("penstock rerun latest --step 'Unit tests'\npenstock rerun local:7 --step build --shell\n"),
-		Args:    cobra.ExactArgs(1)}
-	f := cmd.Flags()
-	f.StringVar(&step, "step", "", "`name` or display name of the step")
-	f.StringVar(&job, "job", "", "where several jobs have such a step: `[stage.]job`")
-	f.BoolVar(&shell, "shell", false, "open a shell in the step's environment before it runs")
-	f.StringVar(&o.local, "local", "", "the `file` instead of penstock.local.yml")
-	f.StringArrayVar(&o.secrets, "secret", nil, "`NAME=FILE` of a secret; NAME alone takes the environment variable")
-	f.StringArrayVar(&o.repos, "repo", nil, "`ALIAS=FOLDER` of another repository")
-	_ = cmd.MarkFlagRequired("step")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		root, _, err := (language.Workspace{Dir: c.Dir}).Locate("x.yml")
-		if err != nil {
-			return err
-		}
-		if o.again, err = localrun.Repeat(root, args[0], step, job); err != nil {
-			return err
-		}
-		at := o.again.Step
-		o.only.Jobs, o.only.Steps = []string{at.Stage + "." + at.Job}, []string{cmp.Or(at.Name, at.Title)}
-		o.event, o.keep, o.jobs = o.again.Record.Event, true, 1
-		if shell {
-			o.breakOn = cmp.Or(at.Name, at.Title)
-		}
-		return c.runFile(cmd.Context(), o, filepath.Join(root, o.again.Record.File))
-	}
-	return cmd
-}
-
 func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 	if _, err := os.Stat(c.path(file)); err != nil {
 		return fault.Wrap(err, fault.Invalid, "file-unreadable", "there is no pipeline file here").At("%s", file).Try("penstock run FILE; without FILE it is azure-pipelines.yml")
@@ -140,6 +107,7 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 	if err != nil {
 		return err
 	}
+	w.Cache = filepath.Join(root, ".penstock", "cache", "templates")
 	if o.remote {
 		return c.runRemote(ctx, o, root, rel)
 	}
@@ -156,12 +124,19 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 			return err
 		}
 		local.Vault = c.vaultOf
+		if o.list {
+			_, plan, err := c.compiled(ctx, o, w, local, root, rel)
+			if err != nil {
+				return err
+			}
+			return c.listJobs(plan, false)
+		}
 		job, plan, err := c.prepare(ctx, o, w, local, root, rel)
 		if err != nil {
 			return err
 		}
-		if o.list || o.dryRun {
-			return c.listJobs(plan, o.dryRun)
+		if o.dryRun {
+			return c.listJobs(plan, true)
 		}
 		return c.execute(ctx, o, job, local, plan)
 	}
@@ -213,24 +188,21 @@ func (c *cli) pathOr(name string) string {
 	return c.path(name)
 }
 
-// prepare compiles the file and collects what the run needs from outside. What
-// is missing is said at once, before anything starts.
-func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*localrun.Request, *pipeline.Plan, error) {
+// compiled is what the run would be, without a look at what it needs.
+func (c *cli) compiled(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*localrun.Request, *pipeline.Plan, error) {
 	for alias, folder := range local.Repositories {
 		if w.Repos[alias] == "" {
 			w.Repos[alias] = local.Path(folder)
 		}
 	}
-	switch o.event {
-	case "", "push", "pr", "schedule":
-	default:
+	if _, known := localrun.Reasons[o.event]; !known {
 		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
 	}
-	job := &localrun.Request{Root: root, File: rel, Checkout: localrun.Look(ctx, root), Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs, Keep: o.keep,
+	job := &localrun.Request{Root: root, File: rel, Checkout: localrun.Look(ctx, root, o.event), Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs, Keep: o.keep,
 		Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
 	maps.Copy(job.Variables, local.Variables)
 	maps.Copy(job.Variables, w.Variables)
-	w.Cache, w.Variables = filepath.Join(root, ".penstock", "cache", "templates"), job.Visible(ctx)
+	w.Variables = job.Visible(ctx)
 	plan, diags, err := w.Compile(ctx, filepath.Join(root, rel))
 	if err != nil {
 		return nil, nil, err
@@ -239,18 +211,21 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		c.printFindings(diags)
 		return nil, nil, exitCode(2)
 	}
-	if err := plan.Select(o.only); err != nil {
+	return job, plan, plan.Select(o.only)
+}
+
+// prepare compiles the file and collects what the run needs from outside. What
+// is missing is said at once, before anything starts.
+func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*localrun.Request, *pipeline.Plan, error) {
+	job, plan, err := c.compiled(ctx, o, w, local, root, rel)
+	if err != nil {
 		return nil, nil, err
 	}
 	if job.Repositories, err = c.foldersOf(ctx, w, plan, root); err != nil {
 		return nil, nil, err
 	}
-	for _, s := range plan.Stages {
-		for _, j := range s.Jobs {
-			if len(j.Pool.Demands) > 0 {
-				c.say("warning: job %s demands %s; a local run does not check that", j.Name, strings.Join(j.Pool.Demands, ", "))
-			}
-		}
+	if o.installed {
+		job.Variables["Penstock.InstalledTools"] = "true"
 	}
 	sources := map[string]language.SecretSource{}
 	for _, secret := range o.secrets {
@@ -263,11 +238,30 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	if err := job.Resources(plan, local); err != nil {
 		return nil, nil, err
 	}
-	if err := plan.Select(pipeline.Selection{Spare: job.Only.Spare}); err != nil {
+	elsewhere := job.Systems(plan, local, runtime.GOOS)
+	if err := plan.Select(pipeline.Selection{Spare: job.Only.Spare, Legs: job.Only.Legs}); err != nil {
+		return nil, nil, err
+	}
+	m, err := job.Outside(ctx, plan, local, sources, c.Env)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := job.NoTasks(ctx, plan, c.CheckTasks, m); err != nil {
+		return nil, nil, err
+	}
+	if o.skipMissing {
+		for _, line := range job.SkipMissing(m) {
+			c.say("warning: %s; the run goes on without", printable(line))
+		}
+	}
+	if err := m.Err(); err != nil {
 		return nil, nil, err
 	}
 	c.questions(o, local, plan)
-	return job, plan, job.Outside(ctx, plan, local, sources, c.Env)
+	for _, line := range job.Notes(plan, elsewhere) {
+		c.say("%s", printable(line))
+	}
+	return job, plan, nil
 }
 
 // foldersOf are the folders of the plan's other repositories, by name.
@@ -294,24 +288,11 @@ func (c *cli) listJobs(plan *pipeline.Plan, checked bool) error {
 	if c.flags.output == "json" || c.flags.output == "yaml" {
 		return c.outValue(plan.Stages)
 	}
-	var b strings.Builder
-	for _, s := range plan.Stages {
-		fmt.Fprintf(&b, "%s%s\n", s.Name, after(s.DependsOn))
-		for _, j := range s.Jobs {
-			fmt.Fprintf(&b, "  %s%s  %s\n", j.Name, after(j.DependsOn), count(len(j.Steps), "step"))
-		}
-	}
+	text := localrun.List(plan)
 	if checked {
-		b.WriteString("Everything that the run needs is there. Nothing was run.\n")
+		text += "Nothing that a run is given is missing. What its steps call shows when they run. Nothing was run.\n"
 	}
-	return c.out(b.String())
-}
-
-func after(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return "  after " + strings.Join(names, ", ")
+	return c.out(text)
 }
 
 // execute runs and keeps a record below .penstock.
@@ -330,18 +311,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		job.OnLook = screen.Look
 	}
 	job.OnStart = func(name string, changed int, _ *pipeline.Plan) {
-		tree := "working tree as committed"
-		switch {
-		case o.again != nil && o.again.Work != "":
-			tree = "work folder of " + o.again.Record.Run
-		case o.inPlace:
-			tree = "in the checkout itself"
-		case changed > 0:
-			tree = "working tree with " + count(changed, "changed file")
-		case changed < 0:
-			tree = "folder as it is, nothing committed"
-		}
-		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), tree, localrun.Relative(c.path("."), folder))
+		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), o.tree(changed), localrun.Relative(c.path("."), folder))
 	}
 	job.Ask = func(ctx context.Context, stage, jobName, instructions string) (bool, error) {
 		if screen != nil {
@@ -369,11 +339,31 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	if !o.keep && !failed {
 		_ = os.RemoveAll(filepath.Join(folder, "work"))
 	}
-	c.say("%s %s in %.1f s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), localrun.Relative(c.path("."), filepath.Join(folder, "logs")))
+	warned := ""
+	if n := view.Warned(); n > 0 {
+		warned = " · warnings in " + count(n, "step")
+	}
+	c.say("%s %s in %.1f s%s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), warned, localrun.Relative(c.path("."), filepath.Join(folder, "logs")))
 	if failed {
 		return exitCode(1)
 	}
 	return nil
+}
+
+// tree says what the run works on; changed is how many files differ from the
+// last commit, below 0 where there is none.
+func (o *localFlags) tree(changed int) string {
+	switch {
+	case o.again != nil && o.again.Work != "":
+		return "work folder of " + o.again.Record.Run
+	case o.inPlace:
+		return "in the checkout itself"
+	case changed > 0:
+		return "working tree with " + count(changed, "changed file")
+	case changed < 0:
+		return "folder as it is, nothing committed"
+	}
+	return "working tree as committed"
 }
 
 // observe says how the run is looked at: which steps are recorded, where a
@@ -470,7 +460,7 @@ func (o *localFlags) answered(local *language.LocalFile, plan *pipeline.Plan, st
 // questions warns of what the run may ask when nobody is there to answer. It is
 // no error: a condition may leave the question out.
 func (c *cli) questions(o *localFlags, local *language.LocalFile, plan *pipeline.Plan) {
-	if _, person := c.terminal(); person || o.list {
+	if _, person := c.terminal(); person {
 		return
 	}
 	for stage, job := range localrun.Questions(plan) {

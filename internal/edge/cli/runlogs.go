@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/edge/language"
+	"penstock.dev/penstock/internal/edge/localrun"
 )
 
 type logLine struct {
@@ -225,4 +228,41 @@ func (c *cli) download(ctx context.Context, run, name, to string) error {
 		return fault.Wrap(err, fault.Unavailable, "download-broken", "the download broke off").Try("try again")
 	}
 	return c.done(map[string]any{"file": to, "bytes": n}, "%s (%s)", to, bytesText(n))
+}
+
+// rerunCommand repeats a step of a local run.
+func (c *cli) rerunCommand() *cobra.Command {
+	o := &localFlags{}
+	var step, job string
+	var shell bool
+	cmd := &cobra.Command{Use: "rerun RUN --step NAME", Short: "Repeats one step of a local run with what it started from.",
+		Long: "Repeats one step of a local run with the parameters and variables that it had. The work folder is that of the run if it was kept (it failed, or --keep); " +
+			"else the step works on a fresh copy of the working tree as it is now.",
+		Example: indent("penstock rerun latest --step 'Unit tests'\npenstock rerun local:7 --step build --shell\n"),
+		Args:    cobra.ExactArgs(1)}
+	f := cmd.Flags()
+	f.StringVar(&step, "step", "", "`name` or display name of the step")
+	f.StringVar(&job, "job", "", "where several jobs have such a step: `[stage.]job`")
+	f.BoolVar(&shell, "shell", false, "open a shell in the step's environment before it runs")
+	f.StringVar(&o.local, "local", "", "the `file` instead of penstock.local.yml")
+	f.StringArrayVar(&o.secrets, "secret", nil, "`NAME=FILE` of a secret; NAME alone takes the environment variable")
+	f.StringArrayVar(&o.repos, "repo", nil, "`ALIAS=FOLDER` of another repository")
+	_ = cmd.MarkFlagRequired("step")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		root, _, err := (language.Workspace{Dir: c.Dir}).Locate("x.yml")
+		if err != nil {
+			return err
+		}
+		if o.again, err = localrun.Repeat(root, args[0], step, job); err != nil {
+			return err
+		}
+		at := o.again.Step
+		o.only.Jobs, o.only.Steps = []string{at.Stage + "." + at.Job}, []string{cmp.Or(at.Name, at.Title)}
+		o.event, o.keep, o.jobs = o.again.Record.Event, true, 1
+		if shell {
+			o.breakOn = cmp.Or(at.Name, at.Title)
+		}
+		return c.runFile(cmd.Context(), o, filepath.Join(root, o.again.Record.File))
+	}
+	return cmd
 }

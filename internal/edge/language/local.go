@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -27,7 +28,7 @@ type LocalFile struct {
 	Environments   map[string]LocalEnvironment      `yaml:"environments"`
 	Pools          map[string]LocalPool             `yaml:"pools"` // by name; "*" is any other
 	Applications   map[string]string                `yaml:"applications"`
-	Tasks          []string                         `yaml:"tasks"`     // folders
+	Tasks          []LocalTask                      `yaml:"tasks"`
 	Pipelines      map[string]string                `yaml:"pipelines"` // alias of a resource → local run: latest or N
 	Connections    map[string]LocalConnection       `yaml:"serviceConnections"`
 	SecureFiles    map[string]LocalSecureFile       `yaml:"secureFiles"`
@@ -48,6 +49,26 @@ type LocalConnection struct {
 	Scheme     string                `yaml:"scheme"`
 	Parameters map[string]GroupValue `yaml:"parameters"`
 	Data       map[string]GroupValue `yaml:"data"`
+}
+
+// LocalTask is a folder of packages of tasks, or a task whose steps are skipped.
+type LocalTask struct {
+	Folder string
+	Skip   string // NAME@VERSION
+}
+
+// UnmarshalYAML reads a folder, or {skip: NAME@VERSION}.
+func (t *LocalTask) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		t.Folder = n.Value
+		return nil
+	}
+	var named struct {
+		Skip string `yaml:"skip"`
+	}
+	err := n.Decode(&named)
+	t.Skip = named.Skip
+	return err
 }
 
 // LocalSecureFile stands for a secure file.
@@ -130,6 +151,9 @@ func (p *LocalPool) UnmarshalYAML(n *yaml.Node) error {
 	return err
 }
 
+// comments are all that a file may hold that says nothing yet.
+var comments = regexp.MustCompile(`(?m)^\s*#.*$`)
+
 // ReadLocalFile finds the file beside the pipeline or in a folder above it, up
 // to the root. Without one the answer is empty.
 func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
@@ -151,7 +175,7 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "file-unreadable", "the file cannot be read").At("%s", path)
 	}
 	f.folder = filepath.Dir(path)
-	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil {
+	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil && len(bytes.TrimSpace(comments.ReplaceAll(data, nil))) > 0 {
 		return nil, fault.New(fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	for name, secret := range f.Secrets {
@@ -180,6 +204,11 @@ func (f *LocalFile) check(path string) error {
 				return fault.New(fault.Invalid, "local-file", "VM %s is reached by ssh; this version makes the VMs of a local run itself", vm.VM).At("%s", path).
 					Try("leave ssh out, or run on a server that has the VM: penstock run --remote")
 			}
+		}
+	}
+	for _, t := range f.Tasks {
+		if name, version, ok := strings.Cut(t.Skip, "@"); t.Folder == "" && (!ok || name == "" || version == "") {
+			return fault.New(fault.Invalid, "local-file", "an entry of tasks says nothing").At("%s", path).Want("the path of a folder, or { skip: NAME@VERSION }").Got("%s", t.Skip)
 		}
 	}
 	for name, p := range f.Pools {

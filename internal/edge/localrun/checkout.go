@@ -2,7 +2,6 @@ package localrun
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -15,14 +14,22 @@ import (
 
 // Look asks git whose a checkout is and where it comes from, beside what else
 // there is to do; the answer is waited for where it is needed.
-func Look(ctx context.Context, root string) func() run.Checkout {
+func Look(ctx context.Context, root, event string) func() run.Checkout {
 	look := sync.OnceValue(func() run.Checkout {
 		known := map[string]string{}
 		for entry := range strings.SplitSeq(git(ctx, root, "config", "--null", "--get-regexp", `^(remote\.origin\.url|user\.name|user\.email)$`), "\x00") {
 			key, value, _ := strings.Cut(entry, "\n")
 			known[key] = value // the last one holds
 		}
-		return run.CheckoutOf(root, known["remote.origin.url"], known["user.name"], known["user.email"])
+		c := run.CheckoutOf(root, known["remote.origin.url"], known["user.name"], known["user.email"])
+		if event == "pr" {
+			if _, head, ok := strings.Cut(git(ctx, root, "symbolic-ref", "-q", "refs/remotes/origin/HEAD"), "refs/remotes/origin/"); ok {
+				c.Default = head
+			} else if git(ctx, root, "rev-parse", "-q", "--verify", "refs/heads/main") == "" && git(ctx, root, "rev-parse", "-q", "--verify", "refs/heads/master") != "" {
+				c.Default = "master"
+			}
+		}
+		return c
 	})
 	go look()
 	return look
@@ -45,16 +52,13 @@ func (r *Request) Visible(ctx context.Context) map[string]string {
 		}
 	}
 	from := r.Checkout()
-	q := from.Request(branch, commit, r.Reason())
+	q := from.Request(branch, commit, Reasons[r.Event])
 	q.Variables = r.Variables
 	return from.Visible(run.FilesName(r.Root, r.File), q)
 }
 
-// Reason is why the run starts, as the service calls it.
-func (r *Request) Reason() run.Reason {
-	reasons := map[string]run.Reason{"push": run.IndividualCI, "pr": run.PullRequestReason, "schedule": run.Schedule}
-	return cmp.Or(reasons[r.Event], run.Manual)
-}
+// Reasons are the events of the command line as a run knows them.
+var Reasons = map[string]run.Reason{"": run.Manual, "push": run.IndividualCI, "pr": run.PullRequestReason, "schedule": run.Schedule}
 
 // git is what git says of a folder; "" where it knows nothing.
 func git(ctx context.Context, root string, args ...string) string {

@@ -19,14 +19,14 @@ import (
 
 // Outside gives every variable group, service connection and secure file of the
 // plan what the local file says of it. Given are sources of secrets that win
-// over those of the local file. All that is missing is said in one error.
-func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, given map[string]language.SecretSource, env func(string) string) error {
+// over those of the local file. It returns what is missing.
+func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, given map[string]language.SecretSource, env func(string) string) (*Missing, error) {
 	sources := maps.Clone(local.Secrets)
 	if sources == nil {
 		sources = map[string]language.SecretSource{}
 	}
 	maps.Copy(sources, given)
-	var missing []string
+	m := &Missing{}
 	for _, ref := range reference.Of(plan) {
 		if ref.Kind != reference.VariableGroup || r.Plain[ref.Name] != nil {
 			continue
@@ -40,7 +40,8 @@ func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *langu
 			known = len(group) > 0
 		}
 		if !known {
-			missing = append(missing, at(ref, "variable group %s has no values", ref.Name))
+			m.add("secret-not-given", at(ref, "variable group %s has no values", ref.Name))
+			m.groups = append(m.groups, ref.Name)
 			continue
 		}
 		r.Plain[ref.Name], r.Secret[ref.Name] = map[string]string{}, map[string]string{}
@@ -51,28 +52,16 @@ func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *langu
 			}
 			value, ok, err := local.Value(ctx, sources[v.Secret], env)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if !ok {
-				missing = append(missing, at(ref, "variable group %s has no value for %s", ref.Name, name))
+				m.add("secret-not-given", at(ref, "variable group %s has no value for %s", ref.Name, name))
 			}
 			r.Secret[ref.Name][name] = value
 		}
 	}
-	code, more, err := r.connections(ctx, plan, local, sources, env)
-	if err != nil {
-		return err
-	}
-	if missing = append(missing, more...); len(missing) == 0 {
-		return nil
-	}
-	slices.Sort(missing)
-	if len(more) == len(missing) {
-		return fault.New(fault.Invalid, code, "%s", strings.Join(missing, "\n")).Want("each of them in penstock.local.yml").
-			Try("serviceConnections: { NAME: { stub: true } } skips its steps; or { type, url, scheme, parameters, data }. secureFiles: { NAME: { file: PATH } }")
-	}
-	return fault.New(fault.Invalid, "secret-not-given", "%s", strings.Join(missing, "\n")).Want("values in penstock.local.yml; secrets from a file, an environment variable or a stub").
-		Try("variableGroups: { NAME: { key: value, KEY: { secret: KEY } } } and secrets: { KEY: { env: KEY } }, or --secret KEY=FILE")
+	r.pipelines(plan, local, m)
+	return m, r.connections(ctx, plan, local, sources, env, m)
 }
 
 // usedSecrets are those that the plan mentions as variables.
@@ -99,7 +88,7 @@ func at(ref reference.Reference, format string, args ...any) string {
 // connections takes from the local file the connections and secure files that
 // steps of the plan name. A name with a macro is known when its job starts only:
 // all that the file has is there then.
-func (r *Request) connections(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, sources map[string]language.SecretSource, env func(string) string) (code string, missing []string, err error) {
+func (r *Request) connections(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, sources map[string]language.SecretSource, env func(string) string, m *Missing) error {
 	files := map[string]language.LocalSecureFile{}
 	for name, f := range local.SecureFiles {
 		files[strings.ToLower(name)] = f
@@ -118,22 +107,24 @@ func (r *Request) connections(ctx context.Context, plan *pipeline.Plan, local *l
 		switch ref.Kind {
 		case reference.ServiceConnection:
 			if !known[low] {
-				code, missing = "no-connection", append(missing, at(ref, "there is no service connection %s", ref.Name))
+				m.add("no-connection", at(ref, "there is no service connection %s", ref.Name))
+				m.connections = append(m.connections, ref.Name)
 			}
 		case reference.SecureFile:
 			if files[low].File == "" {
-				code, missing = cmp.Or(code, "no-secure-file"), append(missing, at(ref, "there is no secure file %s", ref.Name))
+				m.add("no-secure-file", at(ref, "there is no secure file %s", ref.Name))
+				m.files = append(m.files, ref.Name)
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(local.Connections)) {
 		spec, without, err := connection(ctx, name, local, sources, env)
 		if err != nil {
-			return "", nil, err
+			return err
 		}
 		if r.Connections = append(r.Connections, spec); seen[string(reference.ServiceConnection)+strings.ToLower(name)] {
 			for _, entry := range without {
-				code, missing = "secret-not-given", append(missing, fmt.Sprintf("service connection %s has no value for %s", name, entry))
+				m.add("secret-not-given", fmt.Sprintf("service connection %s has no value for %s", name, entry))
 			}
 		}
 	}
@@ -143,11 +134,11 @@ func (r *Request) connections(ctx context.Context, plan *pipeline.Plan, local *l
 			if !seen[string(reference.SecureFile)+strings.ToLower(name)] {
 				continue // no step names it
 			}
-			return "", nil, fault.New(fault.Invalid, "file-unreadable", "secure file %s cannot be read", name).At("%s", local.Path(f.File))
+			return fault.New(fault.Invalid, "file-unreadable", "secure file %s cannot be read", name).At("%s", local.Path(f.File))
 		}
 		r.SecureFiles[name] = content
 	}
-	return code, missing, nil
+	return nil
 }
 
 // connection is what the local file says of a connection, and which of its

@@ -31,6 +31,8 @@ type Request struct {
 	VMs                map[string][]VM   // of environments, by name
 	Applications       []string          // files
 	Tasks              []string          // folders of tasks
+	SkipTasks          []string          // NAME@VERSION: their steps are left out
+	SkipFiles          []string          // secure files: steps that name them are left out
 	Pipelines          []Pipeline        // of pipeline resources
 	Only               pipeline.Selection
 	Event              string // push, pr, schedule or "" for a person

@@ -32,11 +32,12 @@ func (r *Request) Resources(plan *pipeline.Plan, local *language.LocalFile) erro
 	for _, file := range local.Applications {
 		r.Applications = append(r.Applications, local.Path(file))
 	}
-	for _, folder := range local.Tasks {
-		r.Tasks = append(r.Tasks, local.Path(folder))
-	}
-	if err := r.pipelines(plan, local); err != nil {
-		return err
+	for _, t := range local.Tasks {
+		if t.Skip != "" {
+			r.SkipTasks = append(r.SkipTasks, t.Skip)
+			continue
+		}
+		r.Tasks = append(r.Tasks, local.Path(t.Folder))
 	}
 	return r.pools(plan, local)
 }
@@ -46,22 +47,18 @@ type Pipeline struct {
 	Source, Number, Folder string
 }
 
-func (r *Request) pipelines(plan *pipeline.Plan, local *language.LocalFile) error {
-	var missing []string
+// pipelines finds the earlier runs that stand for pipeline resources.
+func (r *Request) pipelines(plan *pipeline.Plan, local *language.LocalFile, m *Missing) {
 	for _, res := range plan.Resources.Pipelines {
 		name := cmp.Or(local.Pipelines[res.Alias], "latest")
 		folder, record, err := r.earlier(name)
 		if err != nil {
-			missing = append(missing, fmt.Sprintf("%s:%d:%d: pipeline resource %s (%s): %v", res.Origin.File, res.Origin.Line, res.Origin.Column, res.Alias, res.Source, err))
+			m.add("no-resource-run", fmt.Sprintf("%s:%d:%d: pipeline resource %s (%s): %v", res.Origin.File, res.Origin.Line, res.Origin.Column, res.Alias, res.Source, err))
+			m.pipelines = append(m.pipelines, Pipeline{Source: res.Source, Number: res.Alias})
 			continue
 		}
 		r.Pipelines = append(r.Pipelines, Pipeline{Source: res.Source, Number: record.Number, Folder: folder})
 	}
-	if len(missing) > 0 {
-		return fault.New(fault.Invalid, "no-resource-run", "%s", strings.Join(missing, "\n")).Want("a local run that succeeded, with the artifacts that are needed").
-			Try("run the other pipeline first: penstock run FILE; or name a run: pipelines: { ALIAS: N } in penstock.local.yml")
-	}
-	return nil
 }
 
 // earlier finds a run: by number, or the latest that succeeded of another file.

@@ -29,6 +29,7 @@ type View struct {
 	logs   map[string]*os.File
 	order  map[string]int // steps of a job that have a log
 	counts map[run.Result]int
+	warned int // steps that warned
 	err    error
 }
 
@@ -43,6 +44,9 @@ func (v *View) Event(e run.Event) {
 		return
 	}
 	v.keep(e, line)
+	if e.Issues != nil && e.Issues.Warnings > 0 {
+		v.warned++
+	}
 	if v.JSON {
 		v.print(string(line))
 		return
@@ -60,6 +64,9 @@ func (v *View) Event(e run.Event) {
 		v.print(fmt.Sprintf("%s %s: %s%s%s", v.Mark(e.Result), where, e.Result, v.took(where, e), cause(e)))
 	}
 }
+
+// Warned is how many steps have given warnings.
+func (v *View) Warned() int { return v.warned }
 
 // took is shown of steps, whose first line is near their start.
 func (v *View) took(where string, e run.Event) string {

@@ -32,7 +32,7 @@ func desk(t *testing.T, programs ...string) (*tasktest.Desk, func() string) {
 }
 
 func TestArguments(t *testing.T) {
-	d, calls := desk(t, "go", "npm", "dotnet", "docker", "mvn")
+	d, calls := desk(t, "go", "npm", "dotnet", "docker", "mvn", "cmake")
 	d.Write(map[string]string{"a/a.csproj": "<Project Sdk=\"Microsoft.NET.Sdk.Web\"/>", "b/b.csproj": "<Project/>", "app/Dockerfile": "", "pom.xml": ""})
 	d.Vars["build.buildnumber"], d.Vars["v"] = "ci 1.2.3", "9.9.9"
 	d.Connections = []*serviceconnection.Opened{{Name: "acr", Type: "dockerregistry", Scheme: "UsernamePassword", Parameters: map[string]string{"registry": "https://example.io/", "username": "me", "password": "hidden-password"}}}
@@ -66,6 +66,9 @@ func TestArguments(t *testing.T) {
 		{"Maven@3", map[string]string{"jdkVersionOption": "1.99"}, "!JAVA_HOME_99_X64"},
 		{"Maven@4", map[string]string{"mavenPomFile": "none.xml"}, "!none.xml"},
 		{"Gradle@3", map[string]string{}, "!gradlew"},
+		{"CMake@1", map[string]string{"cmakeArgs": `.. -G "Unix Makefiles" -DA=b`}, "cmake .. -G Unix Makefiles -DA=b"},
+		{"CMake@1", map[string]string{"workingDirectory": "app", "cmakeArgs": "."}, "cmake ."},
+		{"CMake@1", map[string]string{"runInsideShell": "true"}, "!runInsideShell"},
 	} {
 		err := d.Run(c.task, c.inputs)
 		got := calls()

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"penstock.dev/penstock/internal/agent/task"
+	"penstock.dev/penstock/internal/agent/task/toolchain"
 	"penstock.dev/penstock/internal/base/fault"
 )
 
@@ -19,7 +20,7 @@ func init() {
 }
 
 // javaHome is the JDK that the inputs choose; "" leaves the machine's.
-func javaHome(c *task.Context) (string, error) {
+func javaHome(ctx context.Context, c *task.Context) (string, error) {
 	if strings.EqualFold(c.Input("javaHomeSelection"), "Path") {
 		dir, err := c.Need("jdkUserInputPath")
 		if err != nil {
@@ -34,17 +35,11 @@ func javaHome(c *task.Context) (string, error) {
 	if version == "" || strings.EqualFold(version, "default") {
 		return "", nil
 	}
-	name := "JAVA_HOME_" + strings.TrimPrefix(version, "1.") + "_" + strings.ToUpper(cmp.Or(c.Input("jdkArchitecture"), "x64"))
-	home, _ := c.Lookup(name)
-	if home = cmp.Or(home, os.Getenv(name)); home == "" {
-		return "", fault.New(fault.NotFound, "tool-version", "Java %s is not known to the agent", version).Want("%s in the agent's environment", name).
-			Try("set it, or use JavaToolInstaller@0 before")
-	}
-	return home, nil
+	return toolchain.JavaHome(ctx, c, version, c.Input("jdkArchitecture"))
 }
 
-func javaEnv(c *task.Context, variable, options string) ([]string, error) {
-	home, err := javaHome(c)
+func javaEnv(ctx context.Context, c *task.Context, variable, options string) ([]string, error) {
+	home, err := javaHome(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +97,7 @@ func maven(ctx context.Context, c *task.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := javaEnv(c, "MAVEN_OPTS", c.Input("mavenOpts"))
+	env, err := javaEnv(ctx, c, "MAVEN_OPTS", c.Input("mavenOpts"))
 	if err != nil {
 		return err
 	}
@@ -141,7 +136,7 @@ func gradle(ctx context.Context, c *task.Context) error {
 	if err := os.Chmod(wrapper, info.Mode().Perm()|0o100); err != nil {
 		return err
 	}
-	env, err := javaEnv(c, "GRADLE_OPTS", c.Input("gradleOpts"))
+	env, err := javaEnv(ctx, c, "GRADLE_OPTS", c.Input("gradleOpts"))
 	if err != nil {
 		return err
 	}

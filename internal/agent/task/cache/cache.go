@@ -20,6 +20,7 @@ import (
 
 func init() {
 	task.Register(&task.Task{Name: "Cache", Major: []string{"2"}, Run: restore, After: save})
+	task.Register(&task.Task{Name: "CacheBeta", Major: []string{"0", "1"}, Run: restore, After: save}) // its older name
 }
 
 // stateKey is where the parts of a step tell each other what to save.

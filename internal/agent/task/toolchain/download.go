@@ -2,14 +2,17 @@ package toolchain
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -45,6 +48,10 @@ func open(ctx context.Context, url string) (*http.Response, error) {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
+		var plain *neturl.Error // says the address again
+		if errors.As(err, &plain) {
+			err = plain.Err
+		}
 		return nil, fault.Wrap(err, fault.Unavailable, "download-failed", "%s cannot be reached", url)
 	}
 	if res.StatusCode != http.StatusOK {
@@ -88,7 +95,7 @@ func (t *tool) download(ctx context.Context, c *task.Context, limit *semver.Cons
 		}
 	}
 	if best == nil {
-		return found{}, fault.New(fault.NotFound, "tool-version", "%s offers no version that fits", base)
+		return found{}, fault.New(fault.NotFound, "tool-version", "%s offers no version that fits", cmp.Or(base, t.name))
 	}
 	tools, _ := c.Lookup("Agent.ToolsDirectory")
 	dir := filepath.Join(tools, t.name, best.version.String(), arch)

@@ -24,16 +24,20 @@ func init() {
 
 var (
 	python = &tool{name: "Python", programs: []string{"python3", "python"}, ask: []string{"--version"}, bin: "bin",
-		places:  []string{"~/.pyenv/versions/*", "/opt/hostedtoolcache/Python/*/x64", "/opt/python*"},
+		tell:    []string{"-c", "import os, sys; print(os.path.realpath(getattr(sys, '_base_executable', sys.executable)))"},
+		places:  []string{"~/.pyenv/versions/*", "/opt/hostedtoolcache/Python/*/x64", "/opt/python*", "~/.asdf/installs/python/*", "~/.local/share/mise/installs/python/*", "~/.local/share/uv/python/cpython-*"},
 		install: "install the version on the agent's machine (pyenv install VERSION), or put it into the tool cache as Python/VERSION/ARCH with an empty file ARCH.complete beside"}
 	node = &tool{name: "node", programs: []string{"node"}, ask: []string{"--version"}, bin: "bin",
-		places:   []string{"~/.nvm/versions/node/v*", "~/.local/share/fnm/node-versions/v*/installation"},
+		tell:     []string{"-p", "process.execPath"},
+		places:   []string{"~/.nvm/versions/node/v*", "~/.local/share/fnm/node-versions/v*/installation", "~/.volta/tools/image/node/*", "~/.asdf/installs/nodejs/*", "~/.local/share/mise/installs/node/*"},
 		install:  "install the version on the agent's machine (nvm install VERSION), or let the agent reach the address of the input nodejsMirror",
 		releases: nodeReleases}
 	golang = &tool{name: "go", programs: []string{"go"}, ask: []string{"version"}, bin: "bin",
-		places:   []string{"~/sdk/go*", "/usr/local/go*", "/usr/lib/go-*"},
+		tell:     []string{"env", "GOROOT"},
+		env:      []string{"GOROOT=", "GOTOOLCHAIN=local"}, // that of the pipeline may not exist
+		places:   []string{"~/sdk/go*", "/usr/local/go*", "/usr/lib/go-*", "~/.local/share/mise/installs/go/*"},
 		install:  "install the version on the agent's machine (https://go.dev/dl), or let the agent reach go.dev",
-		releases: goReleases}
+		releases: goReleases, fetch: goModule}
 )
 
 func usePython(ctx context.Context, c *task.Context) error {
@@ -43,6 +47,9 @@ func usePython(ctx context.Context, c *task.Context) error {
 	}
 	f, err := python.get(ctx, c, request{spec: spec, arch: c.Input("architecture")})
 	if err != nil {
+		return err
+	}
+	if f.dir, err = pythonFolder(ctx, c, f); err != nil {
 		return err
 	}
 	c.Output("pythonLocation", f.dir, false)
@@ -125,43 +132,16 @@ func useJava(ctx context.Context, c *task.Context) error {
 		return fault.New(fault.Invalid, "unsupported-input", "jdkSourceOption %q is not supported", source).Want("PreInstalled").
 			Try("install the JDK on the agent's machine and set JAVA_HOME_%s_%s in the agent's environment", version, strings.ToUpper(archOf(c.Input("jdkArchitectureOption"))))
 	}
-	major := strings.TrimPrefix(version, "1.")
-	variable := "JAVA_HOME_" + major + "_" + strings.ToUpper(archOf(c.Input("jdkArchitectureOption")))
-	home, _ := c.Lookup(variable)
-	if home = cmp.Or(home, os.Getenv(variable)); home == "" {
-		home, err = findJava(ctx, c, major)
-		if err != nil {
-			return err
-		}
+	arch := c.Input("jdkArchitectureOption")
+	home, err := JavaHome(ctx, c, version, arch)
+	if err != nil {
+		return err
 	}
 	c.SetVariable("JAVA_HOME", home, false)
-	c.SetVariable(variable, home, false)
+	c.SetVariable(javaVariable(version, arch), home, false)
 	c.PrependPath(filepath.Join(home, "bin"))
-	c.Printf("Java %s in %s", major, home)
+	c.Printf("Java %s in %s", version, home)
 	return nil
-}
-
-// findJava looks where packages and people put it.
-func findJava(ctx context.Context, c *task.Context, major string) (string, error) {
-	java := &tool{name: "Java", programs: []string{"java"}, ask: []string{"--version"}, bin: "bin"}
-	var known []string
-	for _, f := range java.installed(ctx, c, archOf(c.Input("jdkArchitectureOption"))) {
-		known = append(known, f.version.String())
-		if f.version.Original() == major || strings.HasPrefix(f.version.String(), major+".") {
-			return f.dir, nil
-		}
-	}
-	for _, pattern := range []string{"/usr/lib/jvm/*-" + major + "-*", "/usr/lib/jvm/*jdk-" + major, "/Library/Java/JavaVirtualMachines/*-" + major + "*/Contents/Home", `C:\Program Files\*\jdk-` + major + "*"} {
-		dirs, _ := filepath.Glob(pattern)
-		for _, dir := range dirs {
-			if java.usable(dir) {
-				return dir, nil
-			}
-		}
-	}
-	return "", fault.New(fault.NotFound, "tool-version", "Java %s is not installed", major).Got("%s", cmp.Or(strings.Join(known, ", "), "no Java")).
-		Want("JAVA_HOME_%s_%s in the agent's environment", major, strings.ToUpper(archOf(c.Input("jdkArchitectureOption")))).
-		Try("install it (package openjdk-%s-jdk) or set that variable", major)
 }
 
 // globalJSON reads the SDK version that a repository asks for.

@@ -24,10 +24,13 @@ type tool struct {
 	name     string   // folder of the tool cache
 	programs []string // that tell the version
 	ask      []string // arguments for that
+	tell     []string // arguments that print the path of the program itself, or its folder; a shim is not it
+	env      []string // for both: what would lead them astray
 	bin      string   // folder of the programs below that of the tool
 	places   []string // patterns of folders of installed versions
 	install  string   // what a person can do
 	releases func(ctx context.Context, c *task.Context, base string) ([]release, error)
+	fetch    func(ctx context.Context, c *task.Context, spec, arch string) (found, error) // where the site gives nothing; nil = nowhere
 }
 
 // found is an installed version.
@@ -75,33 +78,59 @@ func (t *tool) installed(ctx context.Context, c *task.Context, arch string) []fo
 			continue
 		}
 		if v := t.version(ctx, c, file); v != nil {
-			dir := filepath.Dir(file)
-			if real, err := filepath.EvalSymlinks(file); err == nil && filepath.Base(filepath.Dir(real)) == t.bin {
-				dir = filepath.Dir(real)
-			}
-			if t.bin != "" && filepath.Base(dir) == t.bin {
-				dir = filepath.Dir(dir)
-			}
-			list = append(list, found{v, dir, file})
+			list = append(list, found{v, t.home(ctx, c, file), file})
 		}
 	}
 	for _, pattern := range t.places {
-		if rest, ok := strings.CutPrefix(pattern, "~"); ok {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				continue
-			}
-			pattern = home + rest
-		}
-		dirs, _ := filepath.Glob(pattern)
-		for _, dir := range dirs {
+		for _, dir := range globHome(pattern) {
 			if v, err := semver.NewVersion(number.FindString(filepath.Base(dir))); err == nil && t.usable(dir) {
 				list = append(list, found{v, dir, dir})
 			}
 		}
 	}
+	sortNewest(list)
+	seen := map[string]bool{}
+	return slices.DeleteFunc(list, func(f found) bool {
+		again := seen[f.dir]
+		seen[f.dir] = true
+		return again
+	})
+}
+
+// home is the folder of the version that a program on the PATH starts.
+func (t *tool) home(ctx context.Context, c *task.Context, file string) string {
+	if real := t.run(ctx, c, file, t.tell); real != "" {
+		if info, err := os.Stat(real); err == nil && info.IsDir() {
+			return real // it prints its folder
+		} else if err == nil {
+			file = real
+		}
+	}
+	dir := filepath.Dir(file)
+	if real, err := filepath.EvalSymlinks(file); err == nil && filepath.Base(filepath.Dir(real)) == t.bin {
+		dir = filepath.Dir(real)
+	}
+	if t.bin != "" && filepath.Base(dir) == t.bin {
+		dir = filepath.Dir(dir)
+	}
+	return dir
+}
+
+func sortNewest(list []found) {
 	slices.SortStableFunc(list, func(a, b found) int { return b.version.Compare(a.version) })
-	return list
+}
+
+// globHome lists the folders of a pattern that may begin with ~.
+func globHome(pattern string) []string {
+	if rest, ok := strings.CutPrefix(pattern, "~"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil
+		}
+		pattern = home + rest
+	}
+	dirs, _ := filepath.Glob(pattern)
+	return dirs
 }
 
 func (t *tool) usable(dir string) bool {
@@ -115,19 +144,31 @@ func (t *tool) usable(dir string) bool {
 	return false
 }
 
+// leading is the number that a wanted version begins with, such as 3.8 of 3.8.x.
+var leading = regexp.MustCompile(`\d+(\.\d+)*`)
+
 var number = regexp.MustCompile(`\d+\.\d+(\.\d+)?(-[0-9A-Za-z.-]+)?`)
 
 func (t *tool) version(ctx context.Context, c *task.Context, file string) *semver.Version {
-	var out bytes.Buffer
-	code, err := c.Exec(ctx, task.Command{Path: file, Args: t.ask, Quiet: true, Plain: true, Output: &out, Dir: c.Temp})
-	if err != nil || code != 0 {
-		return nil
-	}
-	v, err := semver.NewVersion(number.FindString(out.String()))
+	v, err := semver.NewVersion(number.FindString(t.run(ctx, c, file, t.ask)))
 	if err != nil {
 		return nil
 	}
 	return v
+}
+
+// run is what a program prints when it is asked about itself; "" if it does not
+// answer.
+func (t *tool) run(ctx context.Context, c *task.Context, file string, ask []string) string {
+	if len(ask) == 0 {
+		return ""
+	}
+	var out bytes.Buffer
+	code, err := c.Exec(ctx, task.Command{Path: file, Args: ask, Env: t.env, Quiet: true, Plain: true, Output: &out, Dir: c.Temp})
+	if err != nil || code != 0 {
+		return ""
+	}
+	return strings.TrimSpace(out.String())
 }
 
 // request is what a task wants of a tool.
@@ -163,6 +204,11 @@ func (t *tool) get(ctx context.Context, c *task.Context, r request) (found, erro
 		if ctx.Err() != nil {
 			return found{}, err
 		}
+		if t.fetch != nil {
+			if f, err := t.fetch(ctx, c, r.spec, arch); err == nil {
+				return f, nil
+			}
+		}
 	}
 	for _, f := range have {
 		if limit.Check(f.version) {
@@ -170,14 +216,7 @@ func (t *tool) get(ctx context.Context, c *task.Context, r request) (found, erro
 			return f, nil
 		}
 	}
-	var names []string
-	for _, f := range have {
-		names = append(names, f.version.String()+" ("+f.where+")")
-	}
-	e := fault.New(fault.NotFound, "tool-version", "%s has no version that matches %s for %s", t.name, r.spec, arch).
-		Got("%s", cmp.Or(strings.Join(names, ", "), "none installed")).Try("%s", t.install)
-	e.Err = cause
-	return found{}, e
+	return t.standIn(c, r, arch, have, cause)
 }
 
 // prepend puts the tool's programs in front of the PATH.

@@ -5,14 +5,15 @@ package pages
 
 //lint:file-ignore SA4006 This context is only used if a nested component is present.
 
-import "github.com/a-h/templ"
-import templruntime "github.com/a-h/templ/runtime"
-
 import (
-	"penstock.dev/penstock/internal/domain/application"
-	"penstock.dev/penstock/internal/domain/routing"
 	"strings"
 	"time"
+
+	"github.com/a-h/templ"
+	templruntime "github.com/a-h/templ/runtime"
+
+	"penstock.dev/penstock/internal/domain/application"
+	"penstock.dev/penstock/internal/domain/routing"
 )
 
 func AppList(f *Frame, v BoardView) templ.Component {
