@@ -184,7 +184,6 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 
 // runLocal runs a pipeline of a working tree with the server's own parts.
 func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.End, error) {
-	checkout := localrun.Look(ctx, r.Root)
 	groups := map[string]server.LocalGroup{}
 	for name, plain := range r.Plain {
 		groups[name] = server.LocalGroup{Plain: plain, Secret: r.Secret[name]}
@@ -204,7 +203,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 	for _, given := range r.Pipelines {
 		pipelines = append(pipelines, server.LocalPipeline{Source: given.Source, Number: given.Number, Folder: given.Folder})
 	}
-	watched := agent.Local{Kept: r.Work != "", Break: r.Break, Record: r.Record, Replay: r.Replay, Skip: r.Skip}
+	watched := agent.Local{Own: true, Keep: r.Keep, Kept: r.Work != "", Break: r.Break, Record: r.Record, Replay: r.Replay, Skip: r.Skip}
 	if r.InPlace {
 		watched.Sources = r.Root
 	}
@@ -215,7 +214,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 		Tasks: library, Machines: machines, Applications: r.Applications, Pipelines: pipelines, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
 		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
-		Reason: localrun.Reasons[r.Event], Origin: checkout.Origin, PullRequest: checkout.PullRequest(r.Event), Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
+		Reason: localrun.Reasons[r.Event], Checkout: r.Checkout, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, q.Stage, q.Job, q.Instructions)
 			if yes {

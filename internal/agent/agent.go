@@ -93,6 +93,7 @@ type Agent struct {
 	running map[string]*running
 	left    map[string]int // fences of jobs of an earlier process that are delivered
 	slots   []bool
+	begun   int // jobs, so far
 	wg      sync.WaitGroup
 }
 
@@ -283,11 +284,24 @@ func (a *Agent) react(ctx context.Context, answer PollAnswer) {
 		return // the server hands out only what was free; without being accepted it goes back
 	}
 	a.slots[slot] = true
+	place := slot + 1
+	if a.cfg.Local.Own {
+		a.begun++
+		place = a.begun
+	}
 	jobCtx, cancel := context.WithCancelCause(ctx)
 	r := &running{fence: m.Fence, cancel: cancel}
 	a.running[m.JobID] = r
 	a.wg.Add(1)
-	go a.runJob(jobCtx, m, slot, r)
+	go func() {
+		defer a.wg.Done()
+		a.runJob(jobCtx, m, place, r)
+		cancel(nil)
+		a.mu.Lock()
+		delete(a.running, m.JobID)
+		a.slots[slot] = false
+		a.mu.Unlock()
+	}()
 }
 
 // rebase turns a URL of the server as it sees itself into one this agent can

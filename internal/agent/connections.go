@@ -69,7 +69,7 @@ func (j *job) AddSecret(value string) { j.masker.Add(value) }
 
 // Export implements task.Resources.
 func (s *step) Export(name, value string) {
-	if _, err := s.set(assignment{Variable: run.Variable{Name: name, Value: value}, preserveCase: true}); err != nil {
+	if err := s.set(assignment{Variable: run.Variable{Name: name, Value: value}, preserveCase: true}); err != nil {
 		s.Issue("warning", message(err))
 	}
 }

@@ -47,30 +47,15 @@ func (s *step) setFromCommand(c command.Command) error {
 		return nil
 	}
 	a := assignment{Variable: run.Variable{Name: name, Value: c.Data, Secret: secret, ReadOnly: c.Is("isreadonly")}, preserveCase: c.Is("preservecase")}
-	isOutput := c.Is("isoutput") || s.spec.Name != "" && s.declares(name)
+	isOutput := c.Is("isoutput") || s.declares(name)
 	if isOutput {
-		if s.spec.Name == "" {
-			s.Issue("warning", "output variable "+name+" cannot be read by anybody: the step has no name")
-			return nil
-		}
-		a.Name, a.ReadOnly = s.spec.Name+"."+name, a.ReadOnly || c.Is("isoutput")
+		a.Name, a.ReadOnly = s.ref+"."+name, a.ReadOnly || c.Is("isoutput")
 	}
 	already, _ := s.variable(a.Name)
-	warning, err := s.set(a)
-	if warning != "" {
-		s.Issue("warning", warning)
-	}
-	if err != nil || !isOutput {
+	if err := s.set(a); err != nil || !isOutput {
 		return err
 	}
-	if secret || already.Secret {
-		// It would lie in the run's record in clear: it is kept within the job.
-		s.Issue("warning", "secret output variable "+name+" is visible in this job only")
-		return nil
-	}
-	s.job.mu.Lock()
-	s.outputs[a.Name] = c.Data
-	s.job.mu.Unlock()
+	s.keepOutput(a.Name, c.Data, secret || already.Secret)
 	return nil
 }
 

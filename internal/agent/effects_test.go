@@ -39,7 +39,7 @@ func TestCommands(t *testing.T) {
 		{"##vso[task.complete]", run.Failed, 1, 0, "", ""},
 		{"##vso[task.setvariable]x", run.Failed, 1, 0, "needs the property variable", ""},
 		{"##vso[task.setvariable variable=s;issecret=true]two%0Alines", run.Failed, 1, 0, "must not have several", ""},
-		{"##vso[task.setvariable variable=o;isoutput=true]x", run.Succeeded, 0, 1, "no name", ""},
+		{"##vso[task.setvariable variable=o;isoutput=true]x", run.Succeeded, 0, 0, "", ""},
 		{"##vso[task.nothing]x", run.Failed, 1, 0, "no command nothing", ""},
 		{"##vso[nobody.nothing]x", run.Succeeded, 0, 1, "no area nobody", ""},
 		{"##vso[broken", run.Succeeded, 0, 1, "##vso[broken", ""},
@@ -96,13 +96,13 @@ func TestSetVariable(t *testing.T) {
 	if strings.Contains(m.logs[2], "hidden-value") || strings.Contains(m.logs[2], "new-secret-value") || !strings.Contains(m.logs[2], "*** ***") {
 		t.Errorf("secrets stay secrets:\n%s", m.logs[2])
 	}
-	if len(rep.Outputs) != 1 || rep.Outputs["set.out"] != "d" {
-		t.Errorf("outputs %v", rep.Outputs)
+	if len(rep.Outputs) != 2 || rep.Outputs["set.out"] != "d" || rep.Outputs["set.hidden"] != "hidden-value" || len(rep.Secret) != 1 || rep.Secret[0] != "set.hidden" {
+		t.Errorf("outputs %v, secret %v", rep.Outputs, rep.Secret)
 	}
 }
 
-func TestReadOnlyVariablesCanBeEnforced(t *testing.T) {
-	rep, m := runSteps(t, context.Background(), []run.Variable{{Name: "agent.readOnlyVariables", Value: "true"}, {Name: "fixed", Value: "one", ReadOnly: true}},
+func TestReadOnlyVariablesStay(t *testing.T) {
+	rep, m := runSteps(t, context.Background(), []run.Variable{{Name: "fixed", Value: "one", ReadOnly: true}},
 		bash(say("##vso[task.setvariable variable=fixed]two")), func() (s pipelineStep) { s = bash("echo $FIXED"); s.Condition = "always()"; return }())
 	if rep.Result != run.Failed || !strings.Contains(m.logs[2], " one\n") {
 		t.Errorf("%s\n%s", rep.Result, m.logs[2])

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +43,6 @@ type Machine struct {
 	Client    *rest.Client
 	Records   task.Records  // artifacts and test results; nil = those of the server
 	Outcomes  task.Outcomes // attachments, coverage, tags and links; nil = those of the server
-	Version   string
 	// After is time.After where it is nil; waits between attempts, and before a
 	// program is ended by force, go through it.
 	After func(time.Duration) <-chan time.Time
@@ -65,19 +66,20 @@ type job struct {
 	// containers are nil where the job has none.
 	containers *containers
 
-	mu        sync.Mutex
-	vars      map[string]run.Variable // by lower-case name
-	keepCase  map[string]bool         // variables whose environment name keeps its case
-	outputs   map[string]string       // step.variable
-	conns     []*serviceconnection.Opened
-	paths     []string // prepended to PATH, newest first
-	number    string
-	shortSaid bool
-	pathSaid  bool
-	result    run.Result
-	cause     string // of a failure that was not a program's doing
-	canceled  bool
-	abort     context.CancelFunc // ends the job as a cancel does
+	mu            sync.Mutex
+	vars          map[string]run.Variable // by lower-case name
+	keepCase      map[string]bool         // variables whose environment name keeps its case
+	outputs       map[string]string       // step.variable
+	secretOutputs map[string]bool
+	conns         []*serviceconnection.Opened
+	paths         []string // prepended to PATH, newest first
+	number        string
+	shortSaid     bool
+	pathSaid      bool
+	result        run.Result
+	cause         string // of a failure that was not a program's doing
+	canceled      bool
+	abort         context.CancelFunc // ends the job as a cancel does
 }
 
 // RunJob runs the steps of a job in order and returns how it ended. Canceling
@@ -97,7 +99,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 		machine.Outcomes = &task.Remote{Client: machine.Client}
 	}
 	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
-		outputs: map[string]string{}, result: run.Succeeded}
+		outputs: map[string]string{}, secretOutputs: map[string]bool{}, result: run.Succeeded}
 	if err := j.prepare(); err != nil {
 		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
 	}
@@ -111,7 +113,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	if clean, ok := j.Lookup("process.clean"); !ok || !strings.EqualFold(clean, "false") {
 		process.EndMarked(j.mark)
 	}
-	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Number: j.masker.Line(j.number)}
+	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Secret: slices.Sorted(maps.Keys(j.secretOutputs)), Number: j.masker.Line(j.number)}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
 	} else if limit.Err() != nil {
@@ -139,9 +141,9 @@ func EndAll() {
 // runSteps runs what comes before any step, the steps, and what comes after
 // all of them, the latter in reverse order.
 func (j *job) runSteps(ctx context.Context) {
-	steps := make([]*step, len(j.m.Steps))
+	steps, refs := make([]*step, len(j.m.Steps)), pipeline.RefNames(j.m.Steps)
 	for i, spec := range j.m.Steps {
-		s := &step{job: j, order: i + 1, spec: spec, jobCtx: ctx, private: map[string]run.Variable{}}
+		s := &step{job: j, order: i + 1, spec: spec, ref: refs[i], jobCtx: ctx, private: map[string]run.Variable{}}
 		s.usePackage(ctx)
 		s.report.Order, s.report.DisplayName = s.order, j.title(s.spec)
 		steps[i] = s
@@ -267,6 +269,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		return
 	}
 	spec := s.spec
+	s.name()
 	s.report.DisplayName = j.title(spec)
 	ok, err := j.condition(ctx, spec)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,23 +113,44 @@ echo "##vso[task.setvariable variable=other;isSecret=true]later-secret"`)
 func TestVariablesBetweenSteps(t *testing.T) {
 	set := bash(`echo "##vso[task.setvariable variable=a]one"; echo "##vso[task.setvariable variable=out;isOutput=true]two"; echo "##vso[task.setvariable variable=fixed;isReadOnly=true]three"`)
 	set.Name = "set"
-	rep, m := runSteps(t, context.Background(), nil, set, bash(`echo "$(a) $A $(set.out) $(unknown)"; echo "##vso[task.setvariable variable=fixed]four"`), bash(`echo "fixed $(fixed)"`))
+	rep, m := runSteps(t, context.Background(), nil, set, bash(`echo "$(a) $A $(set.out) $(unknown)"; echo "##vso[task.setvariable variable=fixed]four"`), always(bash(`echo "fixed $(fixed)"`)))
 	if !strings.Contains(m.logs[2], "one one two $(unknown)") && !strings.Contains(m.logs[2], "one one two ") {
 		t.Errorf("step 2 prints\n%s", m.logs[2])
 	}
-	if !strings.Contains(m.logs[3], "fixed four") || len(m.steps[2].Warnings) != 1 {
-		t.Errorf("a read-only variable is overwritten with a warning, as on the service:\n%s%v", m.logs[3], m.steps[2].Warnings)
+	if !strings.Contains(m.logs[3], "fixed three") || len(m.steps[2].Errors) != 1 || m.steps[2].Result != run.Failed {
+		t.Errorf("who overwrites a read-only variable fails, as on the service:\n%s%v", m.logs[3], m.steps[2].Errors)
 	}
 	if rep.Outputs["set.out"] != "two" {
 		t.Errorf("outputs %v", rep.Outputs)
 	}
 }
 
+func always(s pipeline.Step) pipeline.Step {
+	s.Condition = "always()"
+	return s
+}
+
+// A step without a name has the one that the service gives it.
+func TestNamesOfSteps(t *testing.T) {
+	named := bash(`echo "##vso[task.setvariable variable=o;isOutput=true]c"; echo "$SYSTEM_TASKINSTANCENAME $TASK_DISPLAYNAME"`)
+	named.Name, named.DisplayName = "bash1", "The second"
+	rep, m := runSteps(t, context.Background(), nil, bash(`echo "##vso[task.setvariable variable=o;isOutput=true]a"; echo "$SYSTEM_TASKINSTANCENAME $SYSTEM_TASKDISPLAYNAME"`), named,
+		bash(`echo "##vso[task.setvariable variable=o;isOutput=true]b"; echo "$SYSTEM_TASKINSTANCENAME $BASH_O $BASH1_O $(bash1.o) [$SYSTEM_TASKINSTANCEID]"`))
+	for i, want := range []string{" Bash Bash\n", " bash1 The second\n", " Bash2 a c c ["} {
+		if !strings.Contains(m.logs[i+1], want) {
+			t.Errorf("step %d: no %q in\n%s", i+1, want, m.logs[i+1])
+		}
+	}
+	if !maps.Equal(rep.Outputs, map[string]string{"Bash.o": "a", "bash1.o": "c", "Bash2.o": "b"}) || strings.Contains(m.logs[3], "[]") {
+		t.Errorf("%v\n%s", rep.Outputs, m.logs[3])
+	}
+}
+
 func TestResults(t *testing.T) {
-	fails, tolerated, always, failed := bash("exit 4"), bash("exit 5"), bash("echo always"), bash("echo failed")
+	fails, tolerated, anyway, failed := bash("exit 4"), bash("exit 5"), bash("echo always"), bash("echo failed")
 	tolerated.ContinueOnError = true
-	always.Condition, failed.Condition = "always()", "failed()"
-	rep, m := runSteps(t, context.Background(), nil, tolerated, bash("echo next"), fails, bash("echo skipped"), always, failed)
+	anyway.Condition, failed.Condition = "always()", "failed()"
+	rep, m := runSteps(t, context.Background(), nil, tolerated, bash("echo next"), fails, bash("echo skipped"), anyway, failed)
 	want := map[int]run.Result{1: run.SucceededWithIssues, 2: run.Succeeded, 3: run.Failed, 4: run.Skipped, 5: run.Succeeded, 6: run.Succeeded}
 	for n, r := range want {
 		if m.steps[n].Result != r {

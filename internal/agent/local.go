@@ -18,6 +18,10 @@ type Local struct {
 	// Sources is a folder that stands for the checkout of self as it is: nothing
 	// is fetched, reset or cleaned there. "" = every job gets a copy.
 	Sources string
+	// Own gives every job a work folder of its own, as every job has a machine of
+	// its own on the service: what another job left is not seen. That of a job that
+	// went well is removed at its end, unless Keep.
+	Own, Keep bool
 	// Kept says that the work folder is that of an earlier run, sources included,
 	// and stays as it is.
 	Kept bool

@@ -4,13 +4,11 @@ import (
 	"context"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"penstock.dev/penstock/internal/agent/nodetask"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
-	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/pipeline/tasklib"
 	"penstock.dev/penstock/internal/domain/run"
@@ -83,7 +81,7 @@ func (s *step) packagePart(part tasklib.Part) task.Func {
 		c := &nodetask.Call{Host: s, Task: s.packaged.found, Part: part, Inputs: s.spec.Inputs, Variables: s.snapshot(), TaskVariables: s.ownVariables(),
 			Endpoints: append(s.endpoints(), nodetask.System(url, s.m.AccessToken)), SecureFiles: s.files(),
 			Programs:    nodetask.Programs{Folder: s.machine.NodeFolder, ToolCache: s.machine.ToolCache, Path: os.Getenv("PATH")},
-			DisplayName: s.report.DisplayName, InstanceID: id.From("step", s.m.JobID, strconv.Itoa(s.order)), InstanceName: s.spec.Name, Warn: func(text string) { s.Issue("warning", text) }}
+			DisplayName: s.report.DisplayName, InstanceID: s.instance(), InstanceName: s.ref, Warn: func(text string) { s.Issue("warning", text) }}
 		return c.Run(ctx)
 	}
 }

@@ -14,6 +14,7 @@ func (j *job) runBefore(ctx context.Context, s *step) {
 	if err != nil || t.Before == nil || s.spec.Disabled || s.leftOut() != "" {
 		return // the step itself says what is wrong
 	}
+	s.name()
 	if ok, err := j.condition(ctx, s.spec); err != nil || !ok {
 		return
 	}
@@ -28,6 +29,7 @@ func (j *job) runAfter(ctx context.Context, s *step) {
 	if err != nil || t.After == nil || s.spec.Disabled || !s.ran && s.packaged == nil {
 		return
 	}
+	s.name()
 	s.Print("##[section]Post-job: " + j.title(s.spec))
 	before := s.report.Result
 	result := s.part(ctx, t, t.After)

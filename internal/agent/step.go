@@ -24,6 +24,7 @@ type step struct {
 	*job
 	order  int
 	spec   pipeline.Step
+	ref    string // its name, or the one that the service would give it
 	jobCtx context.Context
 	ctx    context.Context // of the attempt that runs
 	state  map[string]string
@@ -318,16 +319,11 @@ func (s *step) context(t *task.Task) *task.Context {
 
 // SetVariable implements task.Host.
 func (s *step) SetVariable(name, value string, secret bool) {
-	warning, err := s.set(assignment{Variable: run.Variable{Name: name, Value: value, Secret: secret}})
-	if err != nil {
-		warning = message(err)
+	if err := s.set(assignment{Variable: run.Variable{Name: name, Value: value, Secret: secret}}); err != nil {
+		s.Issue("warning", message(err))
+		return
 	}
-	if warning != "" {
-		s.Issue("warning", warning)
-	}
-	if err == nil {
-		s.Output(name, value, secret)
-	}
+	s.Output(name, value, secret)
 }
 
 // MoveFolder implements task.Folders.
@@ -338,20 +334,21 @@ func (s *step) Output(name, value string, secret bool) {
 	if secret {
 		s.addSecret(value)
 	}
-	if s.spec.Name == "" {
-		return // nobody can name it
-	}
-	full := s.spec.Name + "." + name
-	if _, err := s.set(assignment{Variable: run.Variable{Name: full, Value: value, Secret: secret}}); err != nil {
+	full := s.ref + "." + name
+	if err := s.set(assignment{Variable: run.Variable{Name: full, Value: value, Secret: secret}}); err != nil {
 		s.Issue("warning", message(err))
 		return
 	}
+	s.keepOutput(full, value, secret)
+}
+
+func (j *job) keepOutput(name, value string, secret bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.outputs[name] = value
 	if secret {
-		return // it would lie in the run's record in clear
+		j.secretOutputs[name] = true
 	}
-	s.job.mu.Lock()
-	s.outputs[full] = value
-	s.job.mu.Unlock()
 }
 
 // PrependPath implements task.Changes: the newest comes first, once.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,15 +30,7 @@ const afterStop = 10 * time.Second
 
 // runJob runs one job, keeps its lease, and reports its end until the server
 // has taken note or says that the job is not ours any more.
-func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *running) {
-	defer a.wg.Done()
-	defer func() {
-		r.cancel(nil)
-		a.mu.Lock()
-		delete(a.running, m.JobID)
-		a.slots[slot] = false
-		a.mu.Unlock()
-	}()
+func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, place int, r *running) {
 	log := a.cfg.Log.With("run", m.RunID, "stage", m.Stage, "job", m.Name)
 	mark := newMark()
 	entry, err := a.spool.Begin(spool.Job{JobID: m.JobID, Fence: m.Fence, RunID: m.RunID, Stage: m.Stage, Name: m.Name, Mark: mark, Boot: bootID(), Time: time.Now()})
@@ -61,7 +54,8 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 	up := uplink.Open(entry, &link{a, m.JobID, m.Fence}, a.cfg.Log)
 	defer context.AfterFunc(ctx, up.Cut)()
 	var rep run.JobReport
-	if machine := a.machine(m, slot, mark); a.cfg.Sandbox.On {
+	machine := a.machine(m, place, mark)
+	if a.cfg.Sandbox.On {
 		rep = a.confined(ctx, m, machine, up)
 	} else {
 		rep = RunJob(ctx, m, machine, up)
@@ -74,12 +68,15 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, slot int, r *runn
 	if err := up.Finish(delivery, rep); err != nil {
 		log.Warn("the end of a job could not be reported; it is when the agent starts again", "error", err)
 	}
+	if local := a.cfg.Local; local.Own && !local.Keep && rep.Result != run.Failed {
+		_ = os.RemoveAll(machine.Work)
+	}
 	log.Info("job ended", "result", rep.Result)
 }
 
-func (a *Agent) machine(m *run.JobMessage, slot int, mark string) Machine {
-	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(slot+1)), Mark: mark,
-		ToolCache: a.cfg.ToolCache, CacheDir: a.cfg.CacheDir, Version: a.cfg.Version, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder, Local: a.cfg.Local,
+func (a *Agent) machine(m *run.JobMessage, place int, mark string) Machine {
+	machine := Machine{AgentName: a.id.Name, AgentID: a.id.ID, Work: filepath.Join(a.cfg.Folder, "work", fmt.Sprint(place)), Mark: mark,
+		ToolCache: a.cfg.ToolCache, CacheDir: a.cfg.CacheDir, Tasks: a.cfg.Tasks, NodeFolder: a.cfg.NodeFolder, Local: a.cfg.Local,
 		Client: &rest.Client{Base: a.rebase(m.ProjectURL), Token: m.AccessToken, HTTP: a.client.HTTP}}
 	if a.services != nil {
 		machine.Services = a.services
@@ -255,7 +252,7 @@ func (a *Agent) deliverLeft(ctx context.Context, e *spool.Entry, result *spool.R
 	up := uplink.Resume(e, &link{a, e.JobID, e.Fence}, a.cfg.Log)
 	var rep run.JobReport
 	if result != nil {
-		rep = result.Report
+		rep = a.kept(result.Report)
 	} else {
 		rep = a.interrupted(e, up)
 	}
@@ -264,6 +261,17 @@ func (a *Agent) deliverLeft(ctx context.Context, e *spool.Entry, result *spool.R
 	if err := up.Finish(delivery, rep); err != nil {
 		a.cfg.Log.Warn("the end of a job could not be reported; it is when the agent starts again", "job", e.JobID, "error", err)
 	}
+}
+
+// kept is how a job ended that an earlier process ran. Secret output variables
+// are never on disk, so they are lost, and what needs them must not go on.
+func (a *Agent) kept(rep run.JobReport) run.JobReport {
+	lost := slices.DeleteFunc(slices.Clone(rep.Secret), func(name string) bool { _, ok := rep.Outputs[name]; return ok })
+	if len(lost) > 0 && rep.Result != run.Failed && rep.Result != run.Canceled {
+		rep.Result = run.Abandoned
+		rep.Cause = fmt.Sprintf("agent %s was restarted before the secret output variables of the job had arrived (%s): run the job again", a.id.Name, strings.Join(lost, ", "))
+	}
+	return rep
 }
 
 // interrupted is the end of a job whose process is not there any more. The step

@@ -2,14 +2,18 @@ package agent
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
+	"penstock.dev/penstock/internal/agent/nodetask"
 	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -48,22 +52,14 @@ func (j *job) addSecret(value string) (warning string) {
 	return "a secret of this job has fewer than 4 characters and is not masked in logs: values that short occur in ordinary text. Use a longer one"
 }
 
-// set gives a variable a value for the steps that follow. As on the service, a
-// read-only variable is overwritten with a warning, unless the variable
-// agent.readOnlyVariables asks for an error.
-func (j *job) set(a assignment) (warning string, err error) {
-	strict := j.isTrue("agent.readOnlyVariables")
+// set gives a variable a value for the steps that follow.
+func (j *job) set(a assignment) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	key := strings.ToLower(a.Name)
 	old := j.vars[key]
 	if old.ReadOnly {
-		if strict {
-			return "", fault.New(fault.Invalid, "variable-readonly", "variable %s is read-only and cannot be overwritten", a.Name).
-				Try("choose another name, or remove the variable agent.readOnlyVariables")
-		}
-		warning = "variable " + a.Name + " is read-only; it is overwritten all the same. Choose another name, or set agent.readOnlyVariables to true to make this an error"
-		a.ReadOnly = true
+		return fault.New(fault.Invalid, "variable-readonly", "variable %s is read-only and cannot be overwritten", a.Name).Try("choose another name")
 	}
 	if old.Secret {
 		a.Secret = true // a secret stays one
@@ -75,7 +71,7 @@ func (j *job) set(a assignment) (warning string, err error) {
 	if a.preserveCase {
 		j.keepCase[key] = true
 	}
-	return warning, nil
+	return nil
 }
 
 // put sets a variable that the agent itself looks after.
@@ -97,14 +93,8 @@ func (j *job) folders() map[string]string {
 		"Build.ArtifactStagingDirectory": in("a"), "Build.StagingDirectory": in("a"), "System.ArtifactsDirectory": in("a"),
 		"Build.BinariesDirectory": in("b"), "Common.TestResultsDirectory": in("TestResults"), "Agent.TempDirectory": j.temp,
 		"Agent.ToolsDirectory": tools, "Agent.Name": j.machine.AgentName, "Agent.Id": j.machine.AgentID, "Agent.MachineName": host,
-		"Agent.OS": system, "Agent.OSArchitecture": arch, "Agent.JobName": j.m.DisplayName, "Agent.Version": j.machine.Version,
+		"Agent.OS": system, "Agent.OSArchitecture": arch, "Agent.JobName": j.m.DisplayName, "Agent.Version": nodetask.AgentVersion,
 		"Agent.JobStatus": "Succeeded", "System.WorkFolder": j.machine.Work, "Agent.IsSelfHosted": "1",
-	}
-	if r, ok := j.m.Repositories["self"]; ok {
-		v["Build.Repository.Uri"] = r.URL
-		if name, known := j.Lookup("Build.Repository.Name"); !known || name == "" { // where it comes from it may have another
-			v["Build.Repository.Name"] = r.Name
-		}
 	}
 	return v
 }
@@ -179,7 +169,12 @@ func (j *job) environmentOn(base []string, step map[string]string) []string {
 	}
 	paths := strings.Join(j.paths, string(os.PathListSeparator))
 	j.mu.Unlock()
-	env.set("TF_BUILD", "True")
+	for name, value := range j.fixed() {
+		env.set(name, value)
+	}
+	if env.get("GIT_TERMINAL_PROMPT") == "" {
+		env.set("GIT_TERMINAL_PROMPT", "0") // nobody could answer it
+	}
 	env.set(process.Marker, j.mark)
 	if paths != "" {
 		if old := env.get("PATH"); old != "" {
@@ -196,6 +191,29 @@ func (j *job) environmentOn(base []string, step map[string]string) []string {
 	slices.Sort(list)
 	return list
 }
+
+// fixed is what the environment has beside variables, as on the service.
+func (j *job) fixed() map[string]string {
+	value := func(name string) string {
+		v, _ := j.Lookup(name)
+		return v
+	}
+	client := fmt.Sprintf("VSTS_%s_%s_%s_0", value("System.CollectionId"), value("System.HostType"), value("System.DefinitionId"))
+	return map[string]string{"TF_BUILD": "True", "agent.jobstatus": value("Agent.JobStatus"), "ENDPOINT_URL_SYSTEMVSSCONNECTION": value("System.TeamFoundationCollectionUri"),
+		"AZURE_HTTP_USER_AGENT": client, "MSDEPLOY_HTTP_USER_AGENT": client}
+}
+
+// name makes the variables that say which step runs.
+func (s *step) name() {
+	title := s.title(s.spec)
+	s.put("Task.DisplayName", title)
+	s.put("System.TaskDisplayName", title)
+	s.put("System.TaskInstanceName", s.ref)
+	s.put("System.TaskInstanceId", s.instance())
+}
+
+// instance is the id of the step's record in the timeline.
+func (s *step) instance() string { return id.From("step", s.m.JobID, strconv.Itoa(s.order)) }
 
 // warnOfPath says once that a variable has taken the place of PATH with
 // something that cannot be one: nothing is found after that.

@@ -41,7 +41,6 @@ type workerJob struct {
 	Client     string // base of the REST routes, as it is reached from inside
 	Name, ID   string
 	Work       string
-	Version    string
 	Tasks      []string
 	NodeFolder string
 	Mark       string // by which what is left of the job is found
@@ -104,7 +103,7 @@ func work(in io.Reader, out io.Writer) error {
 		stores = append(stores, tasklib.Store{Dir: dir})
 	}
 	link := &frames{out: json.NewEncoder(out)}
-	rep := RunJob(ctx, w.Message, Machine{AgentName: w.Name, AgentID: w.ID, Work: w.Work, Version: w.Version, Tasks: stores, NodeFolder: w.NodeFolder, Mark: w.Mark,
+	rep := RunJob(ctx, w.Message, Machine{AgentName: w.Name, AgentID: w.ID, Work: w.Work, Tasks: stores, NodeFolder: w.NodeFolder, Mark: w.Mark,
 		Client: &rest.Client{Base: w.Client, Token: w.Message.AccessToken, HTTP: &http.Client{Timeout: 2 * time.Minute, Transport: transport}}}, link)
 	link.send(frame{End: &rep})
 	return link.err
@@ -151,7 +150,7 @@ func (a *Agent) confined(ctx context.Context, m *run.JobMessage, machine Machine
 	if err := errors.Join(os.RemoveAll(machine.Work), os.MkdirAll(machine.Work, 0o700)); err != nil {
 		return failed(err)
 	}
-	start := workerJob{Message: m, Client: machine.Client.Base, Name: machine.AgentName, ID: machine.AgentID, Work: machine.Work, Version: machine.Version, NodeFolder: machine.NodeFolder, Mark: machine.Mark}
+	start := workerJob{Message: m, Client: machine.Client.Base, Name: machine.AgentName, ID: machine.AgentID, Work: machine.Work, NodeFolder: machine.NodeFolder, Mark: machine.Mark}
 	if stores, ok := machine.Tasks.(tasklib.Library); ok {
 		for _, s := range stores {
 			start.Tasks = append(start.Tasks, s.Dir)

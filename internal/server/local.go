@@ -41,11 +41,10 @@ type LocalOptions struct {
 	Pipelines    []LocalPipeline      // of pipeline resources
 	Only         pipeline.Selection
 	Reason       run.Reason
-	Origin       *run.Origin // what the checkout was cloned from; nil = not known
-	PullRequest  *run.PRInfo // nil = the run is of none
-	Jobs         int         // at a time
-	Work         string      // the agent's folder; "" = work in Folder
-	Agent        agent.Local // what the agent does beside its work
+	Checkout     func() run.Checkout // whose it is; nil = nobody's
+	Jobs         int                 // at a time
+	Work         string              // the agent's folder; "" = work in Folder
+	Agent        agent.Local         // what the agent does beside its work
 	Sandbox      agent.Sandbox
 	Tasks        agent.Library // beside the built-in ones
 	NodeFolder   string        // see agent.Config
@@ -136,6 +135,7 @@ type local struct {
 	*Server
 	o       LocalOptions
 	project *project.Project
+	from    run.Checkout
 	tree    func() tookTree // of the checkout; waits for it
 
 	mu    sync.Mutex
@@ -165,7 +165,7 @@ func (l *local) bare(r *repos.Repository) string { return filepath.Join(l.git.Fo
 
 // objects finds a repository of this run by its URL.
 func (l *local) objects(url string) string {
-	name, ours := strings.CutPrefix(url, l.URL()+"/"+l.cfg.Organization+"/"+localProject+"/_git/")
+	name, ours := strings.CutPrefix(url, l.URL()+"/"+l.cfg.Organization+"/"+l.project.Name+"/_git/")
 	if !ours {
 		return ""
 	}
@@ -173,8 +173,6 @@ func (l *local) objects(url string) string {
 	defer l.mu.Unlock()
 	return l.bares[strings.ToLower(name)]
 }
-
-const localProject = "local"
 
 func (l *local) open(ctx context.Context, data string) error {
 	cfg, err := Load(func(string) string { return "" }, map[string]string{"data": data, "ports": "auto",
@@ -194,7 +192,11 @@ func (l *local) open(ctx context.Context, data string) error {
 	if err := l.start(ctx); err != nil {
 		return err
 	}
-	l.project, err = l.projects.Create(ctx, localProject, "")
+	l.from = run.CheckoutOf(l.o.Root, "", "", "")
+	if l.o.Checkout != nil {
+		l.from = l.o.Checkout()
+	}
+	l.project, err = l.projects.Create(ctx, l.from.Project, "")
 	return err
 }
 
@@ -246,15 +248,15 @@ func (l *local) queue(ctx context.Context) (string, error) {
 	if err := l.pipelinesOf(ctx, repo, branch, commit); err != nil {
 		return "", err
 	}
-	p, err := l.runs.CreatePipeline(ctx, l.project.ID, pipelineName(l.o.Root, l.o.File), repo, l.o.File, nil)
+	p, err := l.runs.CreatePipeline(ctx, l.project.ID, run.FilesName(l.o.Root, l.o.File), repo, l.o.File, nil)
 	if err != nil {
 		return "", err
 	}
-	if err := l.environmentsOf(ctx, l.request(p, branch, commit)); err != nil {
+	q := l.from.Request("refs/heads/"+branch, commit, l.o.Reason)
+	q.Pipeline, q.Parameters, q.Variables, q.Only, q.Strict = p, l.o.Parameters, l.o.Variables, l.o.Only, true
+	if err := l.environmentsOf(ctx, q); err != nil {
 		return "", err
 	}
-	q := l.request(p, branch, commit)
-	q.Strict = true
 	r, err := l.runs.QueueRun(ctx, q)
 	if err != nil {
 		return "", err
@@ -267,40 +269,6 @@ func (l *local) queue(ctx context.Context) (string, error) {
 		l.o.Started(d.Run.Number, taken.changed, d.Plan)
 	}
 	return r.ID, nil
-}
-
-// request is the run that the options ask for.
-func (l *local) request(p *run.Pipeline, branch, commit string) run.QueueRequest {
-	q := run.QueueRequest{Pipeline: p, Branch: "refs/heads/" + branch, Commit: commit, Parameters: l.o.Parameters, Variables: l.o.Variables,
-		Reason: l.o.Reason, By: identity.System(), Only: l.o.Only, Origin: l.o.Origin}
-	if pr := l.o.PullRequest; pr != nil {
-		q.PR = &run.PRInfo{SourceBranch: cmp.Or(pr.SourceBranch, q.Branch), TargetBranch: pr.TargetBranch, SourceCommit: cmp.Or(pr.SourceCommit, commit)}
-		q.Branch = run.PullRequestBranch
-	}
-	return q
-}
-
-// repositoryName makes a folder's name one that a repository may have.
-func repositoryName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			return r
-		}
-		return '-'
-	}, name)
-	const longest = 64
-	if name = strings.Trim(name[max(0, len(name)-longest):], "-._"); name == "" {
-		return "repository"
-	}
-	return name
-}
-
-func pipelineName(root, file string) string {
-	name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".yml"), ".yaml")
-	if strings.HasPrefix(name, "azure-pipelines") {
-		name = filepath.Base(root)
-	}
-	return repositoryName(name)
 }
 
 func (l *local) groupsOf(ctx context.Context) error {

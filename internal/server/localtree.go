@@ -10,6 +10,7 @@ import (
 	"penstock.dev/penstock/internal/adapter/gitcli"
 	"penstock.dev/penstock/internal/base/worktree"
 	"penstock.dev/penstock/internal/domain/repos"
+	"penstock.dev/penstock/internal/domain/run"
 )
 
 // tookTree is a commit of a folder in a bare repository.
@@ -45,7 +46,7 @@ func gitFolder(o LocalOptions) string { return filepath.Join(o.Folder, "work", "
 
 // self is the repository of the checkout.
 func (l *local) self(ctx context.Context) (r *repos.Repository, t tookTree, err error) {
-	if r, err = l.repos.Create(ctx, l.project.ID, repositoryName(filepath.Base(l.o.Root))); err != nil {
+	if r, err = l.repos.Create(ctx, l.project.ID, run.FolderName(filepath.Base(l.o.Root))); err != nil {
 		return nil, t, err
 	}
 	if t = l.tree(); t.err != nil {
@@ -60,7 +61,7 @@ func (l *local) self(ctx context.Context) (r *repos.Repository, t tookTree, err 
 
 // other is the repository of another folder.
 func (l *local) other(ctx context.Context, name, folder string) error {
-	r, err := l.repos.Create(ctx, l.project.ID, repositoryName(name))
+	r, err := l.repos.Create(ctx, l.project.ID, run.FolderName(name))
 	if err != nil {
 		return err
 	}

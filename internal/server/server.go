@@ -195,7 +195,7 @@ func (s *Server) build(sealer keyvault.Sealer) {
 	if s.cfg.VMs.Local.Enabled {
 		s.apps.Machines = s.machines
 	}
-	s.runs = &run.Service{Store: run.Store{Pipelines: table[run.Pipeline](db, "pipelines", "pipeline"), Runs: table[run.Run](db, "runs", "run"),
+	s.runs = &run.Service{Sealer: sealer, Store: run.Store{Pipelines: table[run.Pipeline](db, "pipelines", "pipeline"), Runs: table[run.Run](db, "runs", "run"),
 		Plans: table[run.Planned](db, "plans", "plan"), Stages: table[run.Stage](db, "stages", "stage"),
 		Phases: table[run.Phase](db, "phases", "phase"), Jobs: table[run.Job](db, "jobs", "job")},
 		Tx: db, Audit: s.audit, Clock: s.clock, Identity: s.identity, Projects: s.projects, Repos: s.repos, Pools: s.pools, Environments: s.environments,

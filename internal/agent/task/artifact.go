@@ -30,17 +30,18 @@ func checkArtifactName(name string) error {
 	return nil
 }
 
-// defaultArtifactName is made of the names of stage, job and leg.
+// defaultArtifactName is made of the names of stage, job and leg: what is
+// neither letter nor digit goes, and so does the leg of a job that has none.
 func defaultArtifactName(c *Context) string {
 	name, _ := c.Lookup("System.JobIdentifier")
 	var b strings.Builder
-	for _, r := range strings.TrimSuffix(strings.TrimSuffix(name, ".__default"), ".default") {
-		if r == '.' || r == '_' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+	for _, r := range name {
+		if r == '.' || r == ' ' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
 			b.WriteRune(r)
 		}
 	}
 	job, _ := c.Lookup("System.JobId")
-	return cmp.Or(b.String(), job)
+	return cmp.Or(strings.ReplaceAll(b.String(), ".default", ""), job)
 }
 
 func publishPipelineArtifact(ctx context.Context, c *Context) error {

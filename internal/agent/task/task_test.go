@@ -137,7 +137,7 @@ func TestPublish(t *testing.T) {
 	d.Write(map[string]string{"out/a.txt": "", "out/d/b.log": "", "out/d/keep.log": "", "out/skip/x": "", "out/.artifactignore": "*.log\n!keep.log\n/skip/\n.artifactignore\n", "empty/d/.gitkeep": ""})
 	for _, c := range []struct{ task, path, name, artifact, want string }{
 		{"PublishPipelineArtifact@1", "out", "drop", "drop", "a.txt d/keep.log"},
-		{"PublishPipelineArtifact@1", "out", "", "build.webapp", "a.txt d/keep.log"},
+		{"PublishPipelineArtifact@1", "out", "", "build.web app", "a.txt d/keep.log"},
 		{"PublishPipelineArtifact@1", "out/a.txt", "one", "one", "a.txt"},
 		{"PublishBuildArtifacts@1", "out/a.txt", "two", "two", "a.txt"},
 	} {

@@ -210,7 +210,7 @@ func (u *Uplink) Finish(ctx context.Context, rep run.JobReport) error {
 	u.spill()
 	r := spool.Result{Time: time.Now(), Report: rep}
 	u.disk.Lock()
-	err := u.entry.Finish(r)
+	err := u.entry.Finish(spool.Result{Time: r.Time, Report: rep.WithoutSecrets()})
 	u.disk.Unlock()
 	if err != nil {
 		u.news.Warn("the result of a job cannot be kept on disk", "job", u.entry.JobID, "error", err)

@@ -234,7 +234,8 @@ func TestStopped(t *testing.T) {
 	u.Log(1, numbered(0, 10))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := u.Finish(ctx, run.JobReport{Result: run.Canceled}); !errors.Is(err, context.Canceled) {
+	rep := run.JobReport{Result: run.Canceled, Outputs: map[string]string{"a.key": "hidden-value", "a.b": "open"}, Secret: []string{"a.key"}}
+	if err := u.Finish(ctx, rep); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	list, err := s.Left()
@@ -244,6 +245,9 @@ func TestStopped(t *testing.T) {
 	result, err := list[0].Result()
 	if err != nil || result == nil {
 		t.Fatal(result, err)
+	}
+	if out := result.Report.Outputs; len(out) != 1 || out["a.b"] != "open" {
+		t.Errorf("on disk: %v", out)
 	}
 	f.down = false
 	if err := Resume(list[0], f, quiet).Finish(t.Context(), result.Report); err != nil {

@@ -1,5 +1,10 @@
 package pipeline
 
+import (
+	"strconv"
+	"strings"
+)
+
 // PlanVersion is the version of the serialized Plan. It grows when a field
 // changes its meaning; added fields leave it alone.
 const PlanVersion = 1
@@ -345,6 +350,28 @@ type Step struct {
 	SettableVariables       []string          `json:"settableVariables,omitempty"`
 	SettableRestricted      bool              `json:"settableRestricted,omitempty"` // true: only SettableVariables
 	Origin                  Origin            `json:"origin"`
+}
+
+// RefNames returns the name by which the service knows each step: the one that
+// is written, else that of the task, with a number from the second on.
+func RefNames(steps []Step) []string {
+	taken := map[string]bool{}
+	for _, s := range steps {
+		taken[strings.ToLower(s.Name)] = true
+	}
+	names := make([]string, len(steps))
+	for i, s := range steps {
+		if names[i] = s.Name; s.Name != "" {
+			continue
+		}
+		task := s.Task[strings.LastIndexAny(s.Task, ".@")+1:]
+		names[i] = task
+		for k := 1; taken[strings.ToLower(names[i])]; k++ {
+			names[i] = task + strconv.Itoa(k)
+		}
+		taken[strings.ToLower(names[i])] = true
+	}
+	return names
 }
 
 // Hook returns the hook of that name, or nil if the file does not write it.

@@ -2,10 +2,12 @@ package run
 
 import (
 	"fmt"
+	"path"
 	"sort"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
@@ -19,13 +21,11 @@ func (v variables) lookup(name string) (string, bool) {
 
 func (v variables) set(name, value string) { v[strings.ToLower(name)] = value }
 
-// stageVariables are those a condition of the stage sees: predefined, queue
-// time, the file's, and the values of variable groups that are no secrets.
+// stageVariables are those a condition of the stage sees: the file's, the values
+// of variable groups that are no secrets, predefined ones, and those given when
+// the run was queued.
 func (g *graph) stageVariables(stage *pipeline.Stage) variables {
 	v := variables{}
-	for name, value := range predefined(g.run) {
-		v.set(name, value)
-	}
 	lists := [][]pipeline.Variable{g.plan.Variables}
 	if stage != nil {
 		lists = append(lists, stage.Variables)
@@ -33,8 +33,10 @@ func (g *graph) stageVariables(stage *pipeline.Stage) variables {
 	for _, list := range lists {
 		g.addVariables(v, list)
 	}
-	for name, value := range g.run.Variables {
-		v.set(name, value)
+	for _, last := range []map[string]string{predefined(g.run), g.run.Variables} {
+		for name, value := range last {
+			v.set(name, value)
+		}
 	}
 	return v
 }
@@ -66,7 +68,7 @@ func (g *graph) stageDependencies(names []string, into map[string]pipeline.Depen
 		outputs := map[string]string{}
 		for _, p := range g.phases {
 			if p.Stage == s.Name {
-				for k, v := range p.Outputs {
+				for k, v := range g.outputsOf(p) {
 					outputs[p.Name+"."+k] = v
 				}
 			}
@@ -82,7 +84,7 @@ func (g *graph) jobsOfStages() map[string]map[string]pipeline.Dependency {
 		jobs := map[string]pipeline.Dependency{}
 		for _, p := range g.phases {
 			if p.Stage == s.Name && p.State == Completed {
-				jobs[p.Name] = pipeline.Dependency{Result: planResult[p.Result], Outputs: p.Outputs}
+				jobs[p.Name] = pipeline.Dependency{Result: planResult[p.Result], Outputs: g.outputsOf(p)}
 			}
 		}
 		all[s.Name] = jobs
@@ -129,7 +131,7 @@ func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[
 		if result == Failed && spec.ContinueOnError {
 			result = SucceededWithIssues
 		}
-		into[p.Name] = pipeline.Dependency{Result: planResult[result], Outputs: p.Outputs}
+		into[p.Name] = pipeline.Dependency{Result: planResult[result], Outputs: g.outputsOf(p)}
 		g.jobDependencies(stage, spec.DependsOn, into)
 	}
 }
@@ -204,29 +206,24 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 	return legs, nil
 }
 
-// Known are the variables of a run that templates may read before it is queued.
-func Known(r *Run) map[string]string {
-	v := predefined(r)
-	delete(v, "Build.BuildNumber") // not known before the name is made
-	return v
-}
-
 // predefined are the variables the service sets for a run.
 func predefined(r *Run) map[string]string {
 	v := map[string]string{
 		"Build.BuildId": r.ID, "Build.BuildNumber": r.Number, "Build.BuildUri": "vstfs:///Build/Build/" + r.ID,
 		"Build.DefinitionName": r.Pipeline, "Build.DefinitionId": r.PipelineID, "Build.DefinitionVersion": "1",
 		"Build.Reason": buildReason[r.Reason], "Build.QueuedBy": r.RequestedBy, "Build.RequestedFor": r.RequestedBy,
-		"Build.RequestedForId": r.RequestedByID, "Build.QueuedById": r.RequestedByID,
+		"Build.RequestedForId": r.RequestedByID, "Build.QueuedById": r.RequestedByID, "Build.RequestedForEmail": r.RequestedEmail,
 		"Build.SourceBranch": r.Branch, "Build.SourceBranchName": r.Branch[strings.LastIndex(r.Branch, "/")+1:],
-		"Build.SourceVersion": r.Commit, "Build.SourceVersionMessage": r.Message,
-		"Build.Repository.ID": r.RepoID, "Build.Repository.Provider": "TfsGit", "Build.Repository.Clean": "False",
-		"Build.Repository.Git.SubmoduleCheckout": "False",
-		"System.DefinitionId":                    r.PipelineID, "System.DefinitionName": r.Pipeline, "System.TeamProjectId": r.ProjectID, "System.HostType": "build",
-		"System.IsScheduled": fmt.Sprint(r.Reason == Schedule), "TF_BUILD": "True",
-	}
-	if r.Origin != nil {
-		v["Build.Repository.Name"], v["Build.Repository.Provider"] = r.Origin.Name, r.Origin.Provider
+		"Build.SourceVersion": r.Commit, "Build.SourceVersionMessage": r.Message, "Build.SourceVersionAuthor": r.Author,
+		"Build.Repository.ID": r.Origin.ID, "Build.Repository.Provider": r.Origin.Provider, "Build.Repository.Name": r.Origin.Name, "Build.Repository.Uri": r.Origin.URL,
+		"Build.Repository.Clean":                 "False",
+		"Build.Repository.Git.SubmoduleCheckout": "False", "Build.ContainerId": r.ID,
+		"System": "build", "System.HostType": "build", "System.ServerType": "Hosted", "System.PipelineStartTime": r.Queued.UTC().Format("2006-01-02 15:04:05-07:00"),
+		"System.DefinitionId": r.PipelineID, "System.DefinitionName": r.Pipeline, "System.TeamProjectId": r.ProjectID, "System.TeamProject": r.Project,
+		"System.CollectionUri": r.Collection, "System.TeamFoundationCollectionUri": r.Collection, "System.TeamFoundationServerUri": r.Collection, "System.TaskDefinitionsUri": r.Collection,
+		"System.CollectionId": id.From("collection", path.Base(r.Collection)), "System.EnableAccessToken": "SecretVariable",
+		"System.IsScheduled": boolText(r.Reason == Schedule), "System.PullRequest.IsFork": "False", "TF_BUILD": "True",
+		"resources.triggeringAlias": "", "resources.triggeringCategory": "",
 	}
 	if r.PR != nil {
 		v["System.PullRequest.PullRequestId"] = fmt.Sprint(r.PullRequest)
@@ -234,8 +231,8 @@ func predefined(r *Run) map[string]string {
 		v["System.PullRequest.TargetBranch"] = r.PR.TargetBranch
 		v["System.PullRequest.TargetBranchName"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
 		v["System.PullRequest.SourceCommitId"] = r.PR.SourceCommit
-		v["System.PullRequest.IsFork"] = "False"
-		if v["Build.Repository.Provider"] == "GitHub" { // where branches have their short names
+		v["System.PullRequest.SourceRepositoryUri"] = r.Origin.URL
+		if r.Origin.Provider == "GitHub" { // where branches have their short names
 			v["System.PullRequest.PullRequestNumber"] = fmt.Sprint(r.PullRequest)
 			v["System.PullRequest.SourceBranch"] = strings.TrimPrefix(r.PR.SourceBranch, "refs/heads/")
 			v["System.PullRequest.TargetBranch"] = strings.TrimPrefix(r.PR.TargetBranch, "refs/heads/")
@@ -251,9 +248,18 @@ func predefined(r *Run) map[string]string {
 		if r.Reason == ResourceTrigger && res.RunID == r.TriggeredBy {
 			v["resources.triggeringAlias"], v["resources.triggeringCategory"] = res.Alias, "pipeline"
 			v["Build.TriggeredBy.BuildId"], v["Build.TriggeredBy.DefinitionName"], v["Build.TriggeredBy.BuildNumber"] = res.RunID, res.Pipeline, res.Number
+			v["Build.TriggeredBy.DefinitionId"], v["Build.TriggeredBy.ProjectID"] = res.PipelineID, res.ProjectID
 		}
 	}
 	return v
+}
+
+// boolText is how the service writes a boolean.
+func boolText(b bool) string {
+	if b {
+		return "True"
+	}
+	return "False"
 }
 
 var buildReason = map[Reason]string{Manual: "Manual", IndividualCI: "IndividualCI", BatchedCI: "BatchedCI",

@@ -24,6 +24,10 @@ type graph struct {
 	groups map[string]string // values of variable groups without the secrets
 	now    time.Time
 
+	sealer Sealer
+	opened []string // values of secret output variables that were looked at
+	broken error    // one could not be opened
+
 	dirty   map[any]bool
 	effects effects
 }
@@ -328,8 +332,9 @@ func (g *graph) addJob(p *Phase, n newJob) *Job {
 	j := &Job{ID: id.New(), RunID: g.run.ID, Stage: p.Stage, Phase: p.Name, Name: n.name, DisplayName: n.display, Order: n.order,
 		Attempt: p.Attempt, State: Pending, Server: n.pool.Server, PoolName: n.pool.Name, Leg: n.leg, Queued: g.now,
 		Hook: n.hook.Hook, Target: n.hook.Target, Increment: n.hook.Increment}
-	for i, step := range n.steps {
-		j.Steps = append(j.Steps, Step{Order: i + 1, Name: step.Name, DisplayName: stepTitle(step), Task: step.Task + "@" + step.Version, State: Pending})
+	for i, ref := range pipeline.RefNames(n.steps) {
+		step := n.steps[i]
+		j.Steps = append(j.Steps, Step{Order: i + 1, Name: step.Name, Ref: ref, DisplayName: stepTitle(step), Task: step.Task + "@" + step.Version, State: Pending})
 	}
 	g.jobs = append(g.jobs, j)
 	g.dirty[j] = true

@@ -166,7 +166,7 @@ func (s *Service) jobToken(ctx context.Context, r *Run, j *Job) (string, error) 
 
 func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, error) {
 	g := d.latest()
-	g.now = s.Clock.Now()
+	g.now, g.sealer = s.Clock.Now(), s.Sealer
 	spec := d.spec(j)
 	proj, err := s.Projects.Projects.Get(ctx, d.Run.ProjectID)
 	if err != nil {
@@ -194,7 +194,9 @@ func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, 
 	if m.Repositories, err = s.repositories(ctx, d, base+"/"+s.Address.Organization+"/"+proj.Name); err != nil {
 		return nil, err
 	}
-	m.Variables, err = s.jobVariables(ctx, g, j, spec, proj.Name, base)
+	if m.Variables, err = s.jobVariables(ctx, g, j, spec, proj.Name, base); err == nil {
+		err = g.broken
+	}
 	return m, err
 }
 
@@ -230,12 +232,14 @@ func (s *Service) repositories(ctx context.Context, d *Detail, projectURL string
 // comes later wins.
 func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipeline.Job, project, base string) ([]Variable, error) {
 	set := &variableSet{index: map[string]int{}}
-	for name, value := range predefined(g.run) {
-		set.put(Variable{Name: name, Value: value, ReadOnly: true})
+	given := func() { // expressions of variables see them, and no variable takes their place
+		for _, list := range []map[string]string{predefined(g.run), s.jobPredefined(g, j, spec, project, base)} {
+			for name, value := range list {
+				set.put(Variable{Name: name, Value: value, ReadOnly: true})
+			}
+		}
 	}
-	for name, value := range s.jobPredefined(g, j, spec, project, base) {
-		set.put(Variable{Name: name, Value: value, ReadOnly: true})
-	}
+	given()
 	p, err := s.Pipelines.Get(ctx, g.run.PipelineID)
 	if err != nil {
 		return nil, err
@@ -251,10 +255,11 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 			}
 		}
 	}
-	for name, value := range g.run.Variables {
+	for name, value := range j.Leg {
 		set.put(Variable{Name: name, Value: value})
 	}
-	for name, value := range j.Leg {
+	given()
+	for name, value := range g.run.Variables { // who queues the run may say what it is about
 		set.put(Variable{Name: name, Value: value})
 	}
 	return set.list, nil
@@ -310,9 +315,10 @@ func (s *Service) addVariable(ctx context.Context, g *graph, j *Job, spec *pipel
 		}
 		// A value made from a secret is one.
 		for _, other := range set.list {
-			if other.Secret && len(other.Value) > 0 && strings.Contains(x.Value, other.Value) {
-				x.Secret = true
-			}
+			x.Secret = x.Secret || other.Secret && other.Value != "" && strings.Contains(x.Value, other.Value)
+		}
+		for _, secret := range g.opened {
+			x.Secret = x.Secret || secret != "" && strings.Contains(x.Value, secret)
 		}
 	}
 	set.put(x)
@@ -351,16 +357,26 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 	collection := base + "/" + s.Address.Organization + "/"
 	v := map[string]string{
 		"System.TeamProject": project, "System.CollectionUri": collection, "System.TeamFoundationCollectionUri": collection,
-		"System.TeamFoundationServerUri": collection, "System.TaskDefinitionsUri": collection, "System.CollectionId": id.From("collection", base),
+		"System.TeamFoundationServerUri": collection, "System.TaskDefinitionsUri": collection,
 		"System.StageName": j.Stage, "System.StageDisplayName": stageTitle(g, j.Stage), "System.StageAttempt": strconv.Itoa(j.Attempt),
 		"System.PhaseName": j.Phase, "System.PhaseDisplayName": spec.DisplayName, "System.PhaseAttempt": strconv.Itoa(j.Attempt),
-		"System.JobName": j.Name, "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(j.Attempt),
-		"System.JobIdentifier": strings.Join([]string{j.Stage, j.Phase, j.Name}, "."), "System.JobId": j.ID,
+		"System.StageId": StageRecord(j.RunID, j.Stage, j.Attempt), "System.PhaseId": PhaseRecord(j.RunID, j.Stage, j.Phase, j.Attempt),
+		"System.JobName": j.Instance(), "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(j.Attempt),
+		"System.JobIdentifier": j.Identifier(), "System.JobId": j.ID,
+		"System.JobTimeout": strconv.Itoa(spec.TimeoutInMinutes), "System.ParallelExecutionType": "None",
 		"System.PlanId": id.From("plan", j.RunID), "System.TimelineId": id.From("timeline", j.RunID),
 		"System.TotalJobsInPhase":   strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1)),
-		"System.JobPositionInPhase": "1", "System.JobParallelismTag": "Private", "System.Culture": "en-US", "System.EnableAccessToken": "SecretVariable",
+		"System.JobPositionInPhase": "1", "System.JobParallelismTag": "Private", "System.Culture": "en-US",
+		"Agent.ReadOnlyVariables": "true",
 	}
 	if spec.Deployment == nil {
+		v["System.JobPositionInPhase"] = strconv.Itoa(j.Order + 1)
+		switch {
+		case spec.Strategy != nil && spec.Strategy.Parallel > 0:
+			v["System.ParallelExecutionType"] = "MultiMachine"
+		case j.Name != j.Phase:
+			v["System.ParallelExecutionType"] = "MultiConfiguration"
+		}
 		return v
 	}
 	v["Environment.Name"] = spec.Deployment.Environment.Name
@@ -372,6 +388,33 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 		v["strategy.increment"] = strconv.Itoa(j.Increment)
 	}
 	return v
+}
+
+// Instance is the job's name within its phase: that of its matrix leg. The only
+// job of a phase has none; where a deployment deploys, it is the phase's.
+func (j *Job) Instance() string {
+	switch {
+	case j.Hook == "deploy":
+		return j.Phase
+	case j.Hook == "" && j.Name == j.Phase:
+		return "__default"
+	}
+	return j.Name
+}
+
+// Identifier names the job within its run; a stage that nobody wrote is left out.
+func (j *Job) Identifier() string {
+	return strings.TrimPrefix(j.Stage+"."+j.Phase+"."+j.Instance(), "__default.")
+}
+
+// StageRecord is the id of a stage's record in the timeline.
+func StageRecord(runID, stage string, attempt int) string {
+	return id.From("stage", fmt.Sprintf("%s/%s/%d", runID, stage, attempt))
+}
+
+// PhaseRecord is the id of a phase's record in the timeline.
+func PhaseRecord(runID, stage, phase string, attempt int) string {
+	return id.From("phase", runID, stage, phase, strconv.Itoa(attempt))
 }
 
 func stageTitle(g *graph, name string) string {

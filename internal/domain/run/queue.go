@@ -26,9 +26,10 @@ type QueueRequest struct {
 	Reason      Reason
 	Dedup       string // the same value queues one run only; "" = always a new one
 	By          identity.Subject
+	Email       string // of By, where it is known
+	Origin      Origin // of a repository that is not this server's
 	PullRequest int
 	PR          *PRInfo
-	Origin      *Origin        // nil = the repository of this server is where it comes from
 	TriggeredBy *Run           // the completed run that starts this one
 	Pinned      map[string]int // alias of a pipeline resource → run number
 	Only        pipeline.Selection
@@ -91,12 +92,17 @@ func hasErrors(diags []pipeline.Diagnostic) bool {
 }
 
 func compileVariables(r *Run, p *Pipeline) map[string]string {
-	v := Known(r)
-	for k, value := range p.Variables {
-		v[k] = value
+	set, names := variables{}, map[string]string{}
+	for _, list := range []map[string]string{p.Variables, predefined(r), r.Variables} {
+		for name, value := range list {
+			set.set(name, value)
+			names[strings.ToLower(name)] = name
+		}
 	}
-	for k, value := range r.Variables {
-		v[k] = value
+	delete(names, "build.buildnumber") // not known before the name is made
+	v := make(map[string]string, len(names))
+	for key, name := range names {
+		v[name], _ = set.lookup(key)
 	}
 	return v
 }
@@ -108,9 +114,9 @@ func (s *Service) newRun(ctx context.Context, q QueueRequest) (*Run, error) {
 	}
 	r := &Run{ProjectID: q.Pipeline.ProjectID, PipelineID: q.Pipeline.ID, Pipeline: q.Pipeline.Name, State: Pending, Reason: q.Reason, Dedup: q.Dedup,
 		RepoID: repo.ID, Branch: repos.FullBranch(q.Branch), Commit: q.Commit, RequestedBy: q.By.Name, RequestedByID: q.By.ID,
-		Parameters: q.Parameters, Variables: q.Variables, PullRequest: q.PullRequest, PR: q.PR, Origin: q.Origin}
-	if r.Origin == nil {
-		r.Origin = &Origin{Name: repo.Name, Provider: "TfsGit"}
+		Parameters: q.Parameters, Variables: q.Variables, PullRequest: q.PullRequest, PR: q.PR, RequestedEmail: q.Email, Origin: q.Origin}
+	if err := s.place(ctx, r, repo); err != nil {
+		return nil, err
 	}
 	if r.Branch == "" {
 		r.Branch = repo.DefaultBranch
@@ -121,12 +127,26 @@ func (s *Service) newRun(ctx context.Context, q QueueRequest) (*Run, error) {
 		}
 	}
 	if commits, err := s.Repos.History.Commits(ctx, repo.ID, "", r.Commit, 1); err == nil && len(commits) > 0 {
-		r.Message = commits[0].Subject()
+		r.Message, r.Author = commits[0].Subject(), commits[0].Author
 	}
 	if q.TriggeredBy != nil {
 		r.TriggeredBy = q.TriggeredBy.ID
 	}
 	return r, nil
+}
+
+// place notes where the run takes place: variables that the file may read while
+// it is expanded.
+func (s *Service) place(ctx context.Context, r *Run, repo *repos.Repository) error {
+	proj, err := s.Projects.Projects.Get(ctx, r.ProjectID)
+	if err != nil {
+		return err
+	}
+	r.Project, r.Collection = proj.Name, s.Address.BaseURL()+"/"+s.Address.Organization+"/"
+	if r.Origin == (Origin{}) {
+		r.Origin = Origin{Provider: "TfsGit", ID: repo.ID, Name: repo.Name, URL: r.Collection + proj.Name + "/_git/" + repo.Name}
+	}
+	return nil
 }
 
 // resolveResources picks the run of every pipeline resource: the one that

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -122,7 +123,18 @@ type JobReport struct {
 	Cause   string            `json:"cause,omitempty"`  // of the system, not of the user's program
 	Broken  bool              `json:"broken,omitempty"` // it did not come to its end: its agent died
 	Outputs map[string]string `json:"outputs,omitempty"`
+	Secret  []string          `json:"secret,omitempty"` // names of outputs that are secrets
 	Number  string            `json:"number,omitempty"` // build.updatebuildnumber
+}
+
+// WithoutSecrets is the report as it may lie on a disk: the names of secret
+// output variables, and not their values.
+func (r JobReport) WithoutSecrets() JobReport {
+	r.Outputs = maps.Clone(r.Outputs)
+	for _, name := range r.Secret {
+		delete(r.Outputs, name)
+	}
+	return r
 }
 
 // CompleteJob ends a job as its agent says. Saying the same twice is harmless.
@@ -149,7 +161,11 @@ func (s *Service) CompleteJob(ctx context.Context, agentID, jobID string, fence 
 		if rep.Broken && req.CancelRequested {
 			result = Canceled // it was to end anyway
 		}
-		return s.endJob(ctx, jobID, req, result, clip(rep.Cause), rep.Outputs)
+		outputs, err := s.sealOutputs(req.RunID, rep.Outputs, rep.Secret)
+		if err != nil {
+			return err
+		}
+		return s.endJob(ctx, jobID, req, result, clip(rep.Cause), outputs)
 	})
 }
 

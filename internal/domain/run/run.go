@@ -98,13 +98,17 @@ type Run struct {
 	Branch          string                `col:"branch" json:"branch"` // full ref
 	Commit          string                `json:"commit"`
 	Message         string                `json:"message"` // of the commit, first line
+	Author          string                `json:"author,omitempty"`
+	Origin          Origin                `json:"origin,omitzero"`      // of the repository
+	Project         string                `json:"project,omitempty"`    // name
+	Collection      string                `json:"collection,omitempty"` // URL of the organization when the run was queued, with a slash
 	RequestedBy     string                `json:"requestedBy"`
 	RequestedByID   string                `json:"requestedById"`
+	RequestedEmail  string                `json:"requestedEmail,omitempty"` // of who asked, where it is known
 	Parameters      map[string]any        `json:"parameters,omitempty"`
 	Variables       map[string]string     `json:"variables,omitempty"` // at queue time
 	PullRequest     int                   `json:"pullRequest,omitempty"`
 	PR              *PRInfo               `json:"pr,omitempty"`
-	Origin          *Origin               `json:"origin,omitempty"`      // of the repository; nil = not known
 	TriggeredBy     string                `json:"triggeredBy,omitempty"` // run id
 	Resources       []Resource            `json:"resources,omitempty"`
 	Counters        map[string]int        `json:"counters,omitempty"` // values that counter() gave
@@ -119,15 +123,13 @@ type Run struct {
 	Finished        time.Time             `json:"finished"`
 }
 
-// Origin is how a repository calls itself where it comes from.
+// Origin is how a run's repository is known to those who work with it.
 type Origin struct {
-	Name     string `json:"name"`     // Build.Repository.Name: NAME, or OWNER/NAME
-	Provider string `json:"provider"` // Build.Repository.Provider: TfsGit, GitHub, …
+	Provider string `json:"provider"` // as in Build.Repository.Provider: GitHub, Bitbucket, TfsGit, Git
+	ID       string `json:"id"`       // owner/name where the provider has owners
+	Name     string `json:"name"`
+	URL      string `json:"url"` // without credentials
 }
-
-// PullRequestBranch is the branch of a run that acts as one of a pull request
-// where there is none: the service's form, with a number that nothing has.
-const PullRequestBranch = "refs/pull/0/merge"
 
 // PRInfo is what a pull request run knows of its pull request.
 type PRInfo struct {
@@ -233,6 +235,7 @@ type Job struct {
 type Step struct {
 	Order       int       `json:"order"`
 	Name        string    `json:"name,omitempty"`
+	Ref         string    `json:"ref,omitempty"` // the name, or the one that the service would give it
 	DisplayName string    `json:"displayName"`
 	Task        string    `json:"task,omitempty"`
 	State       State     `json:"state"`

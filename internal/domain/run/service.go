@@ -74,6 +74,7 @@ type Service struct {
 	Logs           Logs
 	Hub            *broadcast.Hub
 	Address        Address
+	Sealer         Sealer
 	ServerTasks    map[string]ServerTask // by lower-case task name
 	ImpliedTrigger bool                  // no `trigger:` means every branch
 	serving        sync.Map              // jobs whose server task runs in this process
@@ -220,7 +221,7 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 			return nil
 		}
 		g := d.latest()
-		g.now = s.Clock.Now()
+		g.now, g.sealer = s.Clock.Now(), s.Sealer
 		if g.groups, err = s.groupValues(ctx, d.Run.ProjectID, d.Plan); err != nil {
 			return err
 		}

@@ -125,7 +125,7 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 		}
 		local.Vault = c.vaultOf
 		if o.list {
-			plan, err := c.compiled(ctx, o, w, local, root, rel)
+			_, plan, err := c.compiled(ctx, o, w, local, root, rel)
 			if err != nil {
 				return err
 			}
@@ -189,45 +189,41 @@ func (c *cli) pathOr(name string) string {
 }
 
 // compiled is what the run would be, without a look at what it needs.
-func (c *cli) compiled(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*pipeline.Plan, error) {
+func (c *cli) compiled(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*localrun.Request, *pipeline.Plan, error) {
 	for alias, folder := range local.Repositories {
 		if w.Repos[alias] == "" {
 			w.Repos[alias] = local.Path(folder)
 		}
 	}
-	given := w.Variables
-	w.Variables = localrun.Look(ctx, root).Variables(root, o.event)
-	maps.Copy(w.Variables, given)
+	if _, known := localrun.Reasons[o.event]; !known {
+		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
+	}
+	job := &localrun.Request{Root: root, File: rel, Checkout: localrun.Look(ctx, root, o.event), Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs, Keep: o.keep,
+		Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
+	maps.Copy(job.Variables, local.Variables)
+	maps.Copy(job.Variables, w.Variables)
+	w.Variables = job.Visible(ctx)
 	plan, diags, err := w.Compile(ctx, filepath.Join(root, rel))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if plan == nil {
 		c.printFindings(diags)
-		return nil, exitCode(2)
+		return nil, nil, exitCode(2)
 	}
-	return plan, plan.Select(o.only)
+	return job, plan, plan.Select(o.only)
 }
 
 // prepare compiles the file and collects what the run needs from outside. What
 // is missing is said at once, before anything starts.
 func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, local *language.LocalFile, root, rel string) (*localrun.Request, *pipeline.Plan, error) {
-	plan, err := c.compiled(ctx, o, w, local, root, rel)
+	job, plan, err := c.compiled(ctx, o, w, local, root, rel)
 	if err != nil {
 		return nil, nil, err
 	}
-	switch o.event {
-	case "", "push", "pr", "schedule":
-	default:
-		return nil, nil, usage("there is no event %s", o.event).Want("push, pr or schedule")
-	}
-	job := &localrun.Request{Root: root, File: rel, Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs,
-		Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
 	if job.Repositories, err = c.foldersOf(ctx, w, plan, root); err != nil {
 		return nil, nil, err
 	}
-	maps.Copy(job.Variables, local.Variables)
-	maps.Copy(job.Variables, w.Variables)
 	if o.installed {
 		job.Variables["Penstock.InstalledTools"] = "true"
 	}
@@ -315,18 +311,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		job.OnLook = screen.Look
 	}
 	job.OnStart = func(name string, changed int, _ *pipeline.Plan) {
-		tree := "working tree as committed"
-		switch {
-		case o.again != nil && o.again.Work != "":
-			tree = "work folder of " + o.again.Record.Run
-		case o.inPlace:
-			tree = "in the checkout itself"
-		case changed > 0:
-			tree = "working tree with " + count(changed, "changed file")
-		case changed < 0:
-			tree = "folder as it is, nothing committed"
-		}
-		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), tree, localrun.Relative(c.path("."), folder))
+		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), o.tree(changed), localrun.Relative(c.path("."), folder))
 	}
 	job.Ask = func(ctx context.Context, stage, jobName, instructions string) (bool, error) {
 		if screen != nil {
@@ -369,6 +354,22 @@ func (c *cli) sayEnd(end localrun.End, warned int, logs string) {
 		warnings = " · warnings in " + count(warned, "step")
 	}
 	c.say("%s %s in %.1f s%s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), warnings, localrun.Relative(c.path("."), logs))
+}
+
+// tree says what the run works on; changed is how many files differ from the
+// last commit, below 0 where there is none.
+func (o *localFlags) tree(changed int) string {
+	switch {
+	case o.again != nil && o.again.Work != "":
+		return "work folder of " + o.again.Record.Run
+	case o.inPlace:
+		return "in the checkout itself"
+	case changed > 0:
+		return "working tree with " + count(changed, "changed file")
+	case changed < 0:
+		return "folder as it is, nothing committed"
+	}
+	return "working tree as committed"
 }
 
 // observe says how the run is looked at: which steps are recorded, where a

@@ -123,7 +123,7 @@ func records(d *run.Detail, self string) []record {
 		if p.Attempt != attempt[p.Stage] {
 			continue
 		}
-		list = append(list, record{ID: phaseRecord(d.Run.ID, p.Stage, p.Name, p.Attempt), ParentID: stageRecord(d.Run.ID, p.Stage, p.Attempt), Type: "Phase",
+		list = append(list, record{ID: run.PhaseRecord(d.Run.ID, p.Stage, p.Name, p.Attempt), ParentID: run.StageRecord(d.Run.ID, p.Stage, p.Attempt), Type: "Phase",
 			Name: cmp.Or(p.DisplayName, p.Name), RefName: p.Name, Identifier: p.Stage + "." + p.Name, Started: p.Started, Finished: p.Finished,
 			State: string(p.State), Result: string(p.Result), Order: p.Order + 1, Attempt: p.Attempt, Issues: causes(p.Cause)})
 	}
@@ -131,22 +131,14 @@ func records(d *run.Detail, self string) []record {
 		if j.Attempt != attempt[j.Stage] {
 			continue
 		}
-		list = append(list, record{ID: j.ID, ParentID: phaseRecord(d.Run.ID, j.Stage, j.Phase, j.Attempt), Type: "Job", Name: cmp.Or(j.DisplayName, j.Name), RefName: j.Name,
-			Identifier: j.Stage + "." + j.Phase + "." + j.Name, Started: j.Started, Finished: j.Finished, State: string(j.State), Result: string(j.Result),
+		list = append(list, record{ID: j.ID, ParentID: run.PhaseRecord(d.Run.ID, j.Stage, j.Phase, j.Attempt), Type: "Job", Name: cmp.Or(j.DisplayName, j.Name), RefName: j.Instance(),
+			Identifier: j.Identifier(), Started: j.Started, Finished: j.Finished, State: string(j.State), Result: string(j.Result),
 			Order: j.Order + 1, Attempt: j.Attempt, Worker: j.AgentName, Issues: causes(j.Cause)})
 		for _, s := range j.Steps {
 			list = append(list, stepRecord(j, s, (i+1)*stepsPerJob+s.Order, self))
 		}
 	}
 	return list
-}
-
-func stageRecord(runID, stage string, attempt int) string {
-	return id.From("stage", fmt.Sprintf("%s/%s/%d", runID, stage, attempt))
-}
-
-func phaseRecord(runID, stage, phase string, attempt int) string {
-	return id.From("phase", runID, stage, phase, strconv.Itoa(attempt))
 }
 
 func causes(cause string) []issue {
@@ -157,7 +149,7 @@ func causes(cause string) []issue {
 }
 
 func stepRecord(j *run.Job, s run.Step, log int, self string) record {
-	rec := record{ID: attachment.Record(j.ID, s.Order), ParentID: j.ID, Type: "Task", Name: s.DisplayName, RefName: s.Name, Started: s.Started, Finished: s.Finished,
+	rec := record{ID: attachment.Record(j.ID, s.Order), ParentID: j.ID, Type: "Task", Name: s.DisplayName, RefName: cmp.Or(s.Ref, s.Name), Started: s.Started, Finished: s.Finished,
 		Percent: s.Percent, State: string(s.State), Result: string(s.Result), Worker: j.AgentName, Order: s.Order, Attempt: max(s.Attempt, 1), Errors: len(s.Errors), Warnings: len(s.Warnings)}
 	if s.State != run.Pending {
 		rec.Log = &logRef{log, "Container", self + "/logs/" + strconv.Itoa(log)}

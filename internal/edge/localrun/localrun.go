@@ -21,6 +21,7 @@ import (
 // Request is what a local run asks of the process.
 type Request struct {
 	Root, File, Folder string
+	Checkout           func() run.Checkout // see Look
 	Repositories       map[string]string
 	Parameters         map[string]any
 	Variables          map[string]string
@@ -37,6 +38,7 @@ type Request struct {
 	Event              string // push, pr, schedule or "" for a person
 	Jobs               int
 	InPlace            bool   // the working tree itself, not a copy
+	Keep               bool   // the work folders, also of jobs that went well
 	Sandbox            bool   // every job is closed in
 	Work               string // work folder of an earlier run; "" = a new one
 	Replay             *run.RecordedStep

@@ -226,22 +226,6 @@ steps:
 	}
 }
 
-func TestOrigin(t *testing.T) {
-	for address, want := range map[string]string{
-		"https://github.com/acme/shop.git": "acme/shop GitHub", "git@github.com:acme/shop.git": "acme/shop GitHub", "https://me:pw@github.com/acme/shop": "acme/shop GitHub",
-		"https://dev.azure.com/o/p/_git/shop": "shop TfsGit", "git@bitbucket.org:acme/shop.git": "acme/shop Bitbucket",
-		"": "", "/srv/git/shop": "", "https://example.com/github.com/acme/shop": "", "https://notgithub.com/acme/shop": "",
-	} {
-		got := ""
-		if o := originOf(address); o != nil {
-			got = o.Name + " " + o.Provider
-		}
-		if got != want {
-			t.Errorf("%s: %q, want %q", address, got, want)
-		}
-	}
-}
-
 func TestNotes(t *testing.T) {
 	plan := planOf(t, `jobs:
 - job: A

@@ -31,7 +31,7 @@ var behaviours = []behaviour{
 	{"YAML", "merge keys, several documents in a file", grammar.Supported, "refused, as on the service"},
 	{"Expressions", "`${{ }}` with `if`, `elseif`, `else`, `each`, `insert`; conditions; `$[ ]`; macros `$( )`", grammar.Supported, ""},
 	{"Variables", "variables of run, stage and job; groups; templates of variables; output variables between jobs and stages", grammar.Supported, ""},
-	{"Variables", "secret output variables", grammar.Different, "visible within their job only"},
+	{"Variables", "secret output variables", grammar.Supported, "secret wherever they are read; stored encrypted"},
 	{"Jobs", "matrix, also computed with `$[ ]`; `parallel`; `maxParallel`", grammar.Supported, ""},
 	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.Supported, "with Docker or Podman on the agent's machine; folders keep the machine's paths inside, `/__w` and `/__t` lead there too; not in sandboxed jobs"},
 	{"Jobs", "server jobs (`pool: server`)", grammar.Different, "`ManualValidation@1`, `Delay@1`, `InvokeRESTAPI@1`, `PenstockSwap@1`, `PenstockRollback@1`"},

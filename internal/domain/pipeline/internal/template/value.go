@@ -107,12 +107,31 @@ func newVariables(outer *variables) *variables {
 	return &variables{outer: outer, values: map[string]string{}}
 }
 
+// set defines a variable, unless the service has one of the name.
 func (v *variables) set(name, value string) {
 	key := strings.ToLower(name)
+	if v.outer != nil && v.predefined(key) {
+		return
+	}
 	if _, ok := v.values[key]; !ok {
 		v.names = append(v.names, name)
 	}
 	v.values[key] = value
+}
+
+// predefined reports whether a variable was given with the file, under a name
+// that is the service's alone.
+func (v *variables) predefined(key string) bool {
+	kind, _, _ := strings.Cut(key, ".")
+	if kind != "build" && kind != "system" && kind != "pipeline" && kind != "agent" {
+		return false
+	}
+	outermost := v
+	for outermost.outer != nil {
+		outermost = outermost.outer
+	}
+	_, given := outermost.values[key]
+	return given && key != "system.debug"
 }
 
 // Get finds a variable, the innermost first. An absent one is nothing.
