@@ -3,6 +3,7 @@ package agent
 import (
 	// Tasks register themselves.
 	_ "penstock.dev/penstock/internal/agent/task/archive"
+	_ "penstock.dev/penstock/internal/agent/task/azure"
 	_ "penstock.dev/penstock/internal/agent/task/build"
 	_ "penstock.dev/penstock/internal/agent/task/cache"
 	_ "penstock.dev/penstock/internal/agent/task/feed"

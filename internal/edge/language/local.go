@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -76,6 +78,16 @@ type LocalSecureFile struct {
 	File string `yaml:"file"`
 }
 
+// only refuses keys of a mapping that nobody reads.
+func only(n *yaml.Node, keys ...string) error {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if key := n.Content[i]; !slices.Contains(keys, key.Value) {
+			return fmt.Errorf("%q is not known here; there may be: %s", key.Value, strings.Join(keys, ", "))
+		}
+	}
+	return nil
+}
+
 // GroupValue is a plain value, or the name of a secret.
 type GroupValue struct {
 	Text   string
@@ -87,6 +99,9 @@ func (v *GroupValue) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		v.Text = n.Value
 		return nil
+	}
+	if err := only(n, "secret"); err != nil {
+		return err
 	}
 	var named struct {
 		Secret string `yaml:"secret"`
@@ -112,6 +127,9 @@ func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		s.line = n.Line
 		return nil
+	}
+	if err := only(n, "env", "file", "command", "vault", "stub"); err != nil {
+		return err
 	}
 	type plain SecretSource
 	return n.Decode((*plain)(s))
@@ -142,6 +160,9 @@ func (p *LocalPool) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		p.Do = n.Value
 		return nil
+	}
+	if err := only(n, "jobs"); err != nil {
+		return err
 	}
 	var given struct {
 		Jobs int `yaml:"jobs"`
@@ -176,7 +197,7 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 	}
 	f.folder = filepath.Dir(path)
 	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil && len(bytes.TrimSpace(comments.ReplaceAll(data, nil))) > 0 {
-		return nil, fault.New(fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, fault.New(fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "construct errors: "))
 	}
 	for name, secret := range f.Secrets {
 		if secret.line > 0 {

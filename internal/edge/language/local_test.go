@@ -36,11 +36,16 @@ func TestLocalFileIsFoundAbove(t *testing.T) {
 
 func TestLocalFileMistakes(t *testing.T) {
 	for text, code := range map[string]string{
-		"secrets: { A: value }":                   "secret-in-file",
-		"secret: {}":                              "local-file",
-		"environments: { a: { approve: maybe } }": "local-file",
-		"variables: [1]":                          "local-file",
-		"variables: { a: 1 }\nvariables: {}":      "local-file",
+		"secrets: { A: value }":                                        "secret-in-file",
+		"secret: {}":                                                   "local-file",
+		"environments: { a: { approve: maybe } }":                      "local-file",
+		"secrets: { A: { enviroment: B } }":                            "local-file",
+		"variableGroups: { g: { A: { env: B } } }":                     "local-file",
+		"serviceConnections: { c: { parameters: { A: { env: B } } } }": "local-file",
+		"pools: { p: { job: 1 } }":                                     "local-file",
+		"tasks: [ { skipp: a@1 } ]":                                    "local-file",
+		"variables: [1]":                                               "local-file",
+		"variables: { a: 1 }\nvariables: {}":                           "local-file",
 	} {
 		file := filepath.Join(t.TempDir(), "x.yml")
 		write(t, file, text)

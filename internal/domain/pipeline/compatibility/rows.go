@@ -62,6 +62,7 @@ var tasks = []taskRow{
 	{"`UsePythonVersion@0` `NodeTool@0` `UseNode@1` `GoTool@0` `UseDotNet@2` `JavaToolInstaller@0/1` `UseRubyVersion@0`", "tool cache, then the machine, then (Node, Go, .NET) the tool's own site, with its checksum; Go also by the module proxy. With the variable Penstock.InstalledTools an installed version stands in"},
 	{"`Npm@1` `Go@0` `DotNetCoreCLI@2` `Maven@2…4` `Gradle@2…4` `CMake@1` `Docker@2`", "the tool must be there; no feeds; Docker signs in by a service connection"},
 	{"`SSH@0` `CopyFilesOverSSH@0` `InstallSSHKey@0`", "host keys are checked, there is no trust on first use; `InstallSSHKey` not on Windows"},
+	{"`AzureCLI@1/2`", "`az` must be there; service principals with key or certificate, managed identity, or the session of the agent's user; no workload identity federation"},
 	{"`AzureKeyVault@1/2`", "vaults of this server; the vault and its secrets have to be named before the job starts"},
 	{"`DownloadSecureFile@1`", "mode 0600, removed after the job"},
 	{"`PipAuthenticate@0/1` `npmAuthenticate@0` `NuGetAuthenticate@0/1`", "service connections; the server has no feeds of its own. NuGet gets the variables that it and its credential provider read; the provider is not installed"},
