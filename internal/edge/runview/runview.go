@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/domain/pipeline"
@@ -131,7 +132,7 @@ func (p *preamble) next(line string) []string {
 		p.at = afterScript
 		return nil
 	}
-	shown := append(p.held, line)
+	shown := slices.Concat(p.held, []string{line})
 	p.at, p.held = afterScript, nil
 	return shown
 }
