@@ -46,7 +46,7 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(
 	defer stop()
 	p := &process{stdout: stdout, stderr: stderr, env: env}
 	return cli.Execute(ctx, args, cli.Deps{Stdin: stdin, Stdout: stdout, Stderr: stderr, Env: env, Version: version,
-		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent, RunLocal: p.runLocal, CheckTasks: p.checkTasks})
+		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent, RunLocal: p.runLocal, CheckTasks: p.checkTasks, CheckEngine: agent.EngineError})
 }
 
 func (p *process) load(data, ports string, set map[string]string) (server.Config, error) {

@@ -94,11 +94,26 @@ func (j *job) startContainers(ctx context.Context, s *step) error {
 	return nil
 }
 
+// EngineError says why no job can run in a container here; nil = an engine
+// answers.
+func EngineError(ctx context.Context) error {
+	_, _, err := findEngine(ctx, exec.LookPath)
+	return err
+}
+
 // engine finds one that answers.
 func (s *step) engine(ctx context.Context) (string, error) {
+	path, version, err := findEngine(ctx, s.findHere)
+	if err == nil {
+		s.Print(version)
+	}
+	return path, err
+}
+
+func findEngine(ctx context.Context, find func(program string) (string, error)) (path, version string, err error) {
 	var problems []string
 	for _, name := range []string{"docker", "podman"} {
-		path, err := s.findHere(name)
+		path, err := find(name)
 		if err != nil {
 			problems = append(problems, name+" is not installed")
 			continue
@@ -111,12 +126,11 @@ func (s *step) engine(ctx context.Context) (string, error) {
 		var text bytes.Buffer
 		cmd.Stderr = &text
 		if out, err := cmd.Output(); err == nil && strings.TrimSpace(string(out)) != "" {
-			s.Print(fmt.Sprintf("%s %s", name, strings.TrimSpace(string(out))))
-			return path, nil
+			return path, fmt.Sprintf("%s %s", name, strings.TrimSpace(string(out))), nil
 		}
 		problems = append(problems, name+" does not answer: "+strings.TrimSpace(text.String()))
 	}
-	return "", fault.New(fault.Unavailable, "no-engine", "the job needs containers, and this machine has no engine for them").Got("%s", strings.Join(problems, "; ")).
+	return "", "", fault.New(fault.Unavailable, "no-engine", "the job needs containers, and this machine has no engine for them").Got("%s", strings.Join(problems, "; ")).
 		Try("install Docker or Podman on the agent's machine, and let the agent's user use it")
 }
 

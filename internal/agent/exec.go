@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/internal/agent/cause"
 	"penstock.dev/penstock/internal/agent/command"
 	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/agent/task"
@@ -110,6 +111,9 @@ func (o *output) read(r io.ReadCloser, isErr bool) {
 			return
 		}
 		o.wroteErr = o.wroteErr || isErr
+		if isErr && !more {
+			o.step.noteAbsent(line)
+		}
 		switch {
 		case o.command.Output != nil && !isErr:
 			_, _ = io.WriteString(o.command.Output, line)
@@ -124,6 +128,19 @@ func (o *output) read(r io.ReadCloser, isErr bool) {
 			o.show(long, line, more, isErr)
 		}
 	})
+}
+
+// noteAbsent keeps which program a shell has not found. It goes into the record
+// of the run: what is secret is masked before.
+func (s *step) noteAbsent(line string) {
+	if !strings.HasSuffix(line, "not found") {
+		return
+	}
+	if program := cause.Absent(s.Mask(line)); program != "" {
+		s.mu.Lock()
+		s.absent = program
+		s.mu.Unlock()
+	}
 }
 
 // longLine is a line that comes in pieces.

@@ -106,7 +106,7 @@ func (s *step) noTask() error {
 	if len(near) > 0 {
 		return e.Try("did you mean %s? Otherwise %s", strings.Join(near, " or "), add)
 	}
-	return e.Try("%s. Built in are: %s", add, strings.Join(task.Names(), ", "))
+	return e.Try("%s. docs/compatibility.md lists what is built in", add)
 }
 
 // snapshot is the variables of the job as they are now.

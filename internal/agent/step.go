@@ -44,6 +44,7 @@ type step struct {
 	said     string        // its last lines, where somebody looks
 	done     chan struct{} // closed when the task says that it is complete
 	exit     exit          // of the last program that failed in this attempt
+	absent   string        // program that a shell did not find in this attempt, masked
 	cause    string        // why the last attempt failed, where that was not the program's doing
 }
 
@@ -63,7 +64,9 @@ func (s *step) noteExit(code, signal int) {
 func (s *step) explain(look *cause.Look, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cause = cause.Of(look.Facts(err, s.exit.code, s.exit.signal))
+	facts := look.Facts(err, s.exit.code, s.exit.signal)
+	facts.Absent = s.absent
+	s.cause = cause.Of(facts)
 }
 
 func (s *step) begin() {
@@ -142,7 +145,7 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 	}
 	s.mu.Lock()
 	s.declared, s.broken, s.uploads, s.done, s.ctx = "", false, nil, make(chan struct{}), ctx
-	s.exit, s.cause = exit{}, ""
+	s.exit, s.cause, s.absent = exit{}, "", ""
 	s.mu.Unlock()
 	look := cause.Begin(s.machine.Work)
 	err := s.call(ctx)

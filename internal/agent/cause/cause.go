@@ -17,6 +17,8 @@ type Facts struct {
 	Code   int // of the last program that failed; 0: none did
 	Signal int // that ended it; 0: it ended by itself, or that is not known
 
+	Absent string // program that a shell did not find
+
 	GroupKills   int64 // processes of this control group that the kernel ended for want of memory
 	MachineKills int64 // of the whole machine
 
@@ -27,6 +29,9 @@ type Facts struct {
 
 // little is so little space that writing fails, in bytes.
 const little = 1 << 20
+
+// exitAbsent is the exit code of a shell that did not find a program.
+const exitAbsent = 127
 
 // Of explains a failure; "" where it is the program's own, as far as can be seen.
 func Of(f Facts) string {
@@ -44,6 +49,8 @@ func Of(f Facts) string {
 		return fmt.Sprintf("disk full: no further file can be made on the file system of %s", f.Folder)
 	case f.Err != nil && (fault.CodeOf(f.Err) == "server-unreachable" || fault.CodeOf(f.Err) == "server-not-ready"):
 		return "network lost: " + f.Err.Error()
+	case f.Code == exitAbsent && f.Absent != "":
+		return absent(f.Absent)
 	case names[syscall.Signal(f.Signal)] != "":
 		return fmt.Sprintf("signal: the program was ended by %s", name(f.Signal))
 	case f.Signal == 0 && names[syscall.Signal(f.Code-128)] != "":

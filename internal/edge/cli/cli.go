@@ -39,6 +39,8 @@ type Deps struct {
 	RunLocal func(ctx context.Context, r localrun.Request) (localrun.End, error)
 	// CheckTasks knows the tasks of this machine.
 	CheckTasks localrun.CheckTasks
+	// CheckEngine says why this machine cannot run containers; nil = it can.
+	CheckEngine func(ctx context.Context) error
 }
 
 // UpOptions are what `penstock up` was called with.

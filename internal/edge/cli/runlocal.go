@@ -258,7 +258,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 		return nil, nil, err
 	}
 	c.questions(o, local, plan)
-	for _, line := range job.Notes(plan, elsewhere) {
+	for _, line := range job.Notes(ctx, plan, elsewhere, c.CheckEngine) {
 		c.say("%s", printable(line))
 	}
 	return job, plan, nil
@@ -331,7 +331,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		return err
 	}
 	record := localrun.Record{Run: "local:" + strconv.Itoa(number), Number: end.Number, Result: end.Result, Seconds: end.Took.Seconds(), File: job.File,
-		Event: job.Event, Parameters: job.Parameters, Variables: job.Variables}
+		Event: job.Event, Parameters: job.Parameters, Variables: job.Variables, SkipMissing: o.skipMissing}
 	if err := localrun.Keep(folder, record, plan); err != nil {
 		return err
 	}
@@ -339,15 +339,21 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	if !o.keep && !failed {
 		_ = os.RemoveAll(filepath.Join(folder, "work"))
 	}
-	warned := ""
-	if n := view.Warned(); n > 0 {
-		warned = " · warnings in " + count(n, "step")
-	}
-	c.say("%s %s in %.1f s%s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), warned, localrun.Relative(c.path("."), filepath.Join(folder, "logs")))
+	c.sayEnd(end, view.Warned(), filepath.Join(folder, "logs"))
 	if failed {
 		return exitCode(1)
 	}
 	return nil
+}
+
+// sayEnd is the last line of a run: its result, how many of its steps warned, and
+// where the logs are.
+func (c *cli) sayEnd(end localrun.End, warned int, logs string) {
+	warnings := ""
+	if warned > 0 {
+		warnings = " · warnings in " + count(warned, "step")
+	}
+	c.say("%s %s in %.1f s%s · logs in %s", c.resultMark(end.Result), end.Result, end.Took.Seconds(), warnings, localrun.Relative(c.path("."), logs))
 }
 
 // tree says what the run works on; changed is how many files differ from the

@@ -258,7 +258,7 @@ func (c *cli) rerunCommand() *cobra.Command {
 		}
 		at := o.again.Step
 		o.only.Jobs, o.only.Steps = []string{at.Stage + "." + at.Job}, []string{cmp.Or(at.Name, at.Title)}
-		o.event, o.keep, o.jobs = o.again.Record.Event, true, 1
+		o.event, o.keep, o.jobs, o.skipMissing = o.again.Record.Event, true, 1, o.again.Record.SkipMissing
 		if shell {
 			o.breakOn = cmp.Or(at.Name, at.Title)
 		}

@@ -39,7 +39,7 @@ func TestLocalFileMistakes(t *testing.T) {
 		"secrets: { A: value }":                                        "secret-in-file",
 		"secret: {}":                                                   "local-file",
 		"environments: { a: { approve: maybe } }":                      "local-file",
-		"secrets: { A: { enviroment: B } }":                            "local-file",
+		"secrets: { A: { evn: B } }":                                   "local-file",
 		"variableGroups: { g: { A: { env: B } } }":                     "local-file",
 		"serviceConnections: { c: { parameters: { A: { env: B } } } }": "local-file",
 		"pools: { p: { job: 1 } }":                                     "local-file",

@@ -26,6 +26,9 @@ var (
 	remoteRef  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/-]*$`)
 )
 
+// shared are hosts on which anybody may take any owner's name.
+var shared = regexp.MustCompile(`(?i)(//|@)(www\.)?(github\.com|gitlab\.com|bitbucket\.org|codeberg\.org)[:/]`)
+
 // addressOf is where a repository resource lies, as seen from where the checkout
 // was cloned from; "" where that cannot be told.
 func addressOf(r pipeline.RepositoryResource, origin string) string {
@@ -60,6 +63,9 @@ func addressOf(r pipeline.RepositoryResource, origin string) string {
 		return ""
 	}
 	base, last := origin[:i+1], name[strings.LastIndexByte(name, '/')+1:]
+	if shared.MatchString(origin) && strings.Contains(name, "/") && !strings.HasSuffix(strings.ToLower(strings.ReplaceAll(strings.TrimRight(base, "/:"), ":", "/")), "/"+strings.ToLower(name[:strings.IndexByte(name, '/')])) {
+		return "" // a project of the service; who has its name there is somebody else
+	}
 	if owner := strings.LastIndexAny(strings.TrimRight(base, "/:"), "/:"); strings.Contains(name, "/") && strings.Contains(origin, "://") && !strings.HasPrefix(origin, "file:") && owner > 0 {
 		return base[:owner+1] + name
 	}

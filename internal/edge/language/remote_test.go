@@ -17,6 +17,12 @@ func TestAddressOf(t *testing.T) {
 		{"git", "templates", "/srv/git/app.git", "/srv/git/templates"},
 		{"git", "shop/templates", "file:///srv/git/app", "file:///srv/git/templates"},
 		{"git", "group/templates", "https://git.example.test/other/app.git", "https://git.example.test/group/templates"},
+		// Whoever has the name of a project of the service elsewhere is somebody else.
+		{"git", "Platform/templates", "https://github.com/contoso/app.git", ""},
+		{"git", "contoso/templates", "https://github.com/Contoso/app.git", "https://github.com/contoso/templates"},
+		{"git", "templates", "https://github.com/contoso/app.git", "https://github.com/contoso/templates"},
+		{"git", "Platform/templates", "git@github.com:contoso/app.git", ""},
+		{"git", "contoso/templates", "git@github.com:contoso/app.git", "git@github.com:contoso/templates"},
 		{"bitbucket", "contoso/templates", "", "https://bitbucket.org/contoso/templates.git"},
 		{"git", "templates", "", ""},
 		{"git", "../../etc", "/srv/git/app", ""},

@@ -69,6 +69,8 @@ type Record struct {
 	Event      string            `json:"event,omitempty"`
 	Parameters map[string]any    `json:"parameters"`
 	Variables  map[string]string `json:"variables"`
+	// SkipMissing says that the run went on without what was not here.
+	SkipMissing bool `json:"skipMissing,omitempty"`
 }
 
 // kept is how many runs keep their records.

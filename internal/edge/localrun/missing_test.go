@@ -225,3 +225,27 @@ steps:
 		t.Errorf("%s", got)
 	}
 }
+
+func TestNotes(t *testing.T) {
+	plan := planOf(t, `jobs:
+- job: A
+  container: alpine:3
+  steps: [ { script: make } ]
+- job: B
+  pool: { name: own, demands: [ sap, "disk -equals big" ] }
+  steps: [ { script: make $(level) } ]
+- job: C
+  services: { db: alpine:3 }
+  steps: [ { script: make } ]
+`)
+	none := func(context.Context) error { return errors.New("no engine") }
+	got := strings.Join(request().Notes(t.Context(), plan, Elsewhere{Left: []string{"mac (macOS-12)"}, Here: []string{"win (windows-2022)"}}, none), "\n")
+	for _, want := range []string{"Left out, for other systems: mac (macOS-12)", "run on this machine all the same: win (windows-2022)", "containers will fail: A, C.", "job B demands sap, disk -equals big", "no value to level (ci.yml:7)"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not said:\n%s", want, got)
+		}
+	}
+	if got := request().Notes(t.Context(), plan, Elsewhere{}, func(context.Context) error { return nil }); len(got) != 2 {
+		t.Errorf("with an engine: %v", got)
+	}
+}

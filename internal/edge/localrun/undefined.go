@@ -134,31 +134,3 @@ func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 	}
 	return known
 }
-
-// Notes are what a person should know before the run: what it does otherwise
-// than on the service.
-func (r *Request) Notes(plan *pipeline.Plan, e Elsewhere) (lines []string) {
-	if len(e.Left) > 0 {
-		lines = append(lines, "Left out, for other systems: "+strings.Join(e.Left, ", ")+". pools: { IMAGE: run } in penstock.local.yml, or --job, runs them here.")
-	}
-	if len(e.Here) > 0 {
-		lines = append(lines, "warning: for another system, and run on this machine all the same: "+strings.Join(e.Here, ", ")+". pools: { IMAGE: skip } leaves them out.")
-	}
-	for _, s := range plan.Stages {
-		for _, j := range s.Jobs {
-			if len(j.Pool.Demands) > 0 {
-				lines = append(lines, fmt.Sprintf("warning: job %s demands %s; a local run does not check that", j.Name, strings.Join(j.Pool.Demands, ", ")))
-			}
-		}
-	}
-	if names := r.Undefined(plan); len(names) > 0 {
-		const shown = 8
-		more := ""
-		if len(names) > shown {
-			more = fmt.Sprintf(" and %d more", len(names)-shown)
-			names = names[:shown]
-		}
-		lines = append(lines, "warning: the file gives no value to "+strings.Join(names, ", ")+more+". What the pipeline's settings hold on the service comes here from --var NAME=VALUE, or variables in penstock.local.yml.")
-	}
-	return lines
-}

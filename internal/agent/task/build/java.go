@@ -20,7 +20,7 @@ func init() {
 }
 
 // javaHome is the JDK that the inputs choose; "" leaves the machine's.
-func javaHome(ctx context.Context, c *task.Context) (string, error) {
+func javaHome(c *task.Context) (string, error) {
 	if strings.EqualFold(c.Input("javaHomeSelection"), "Path") {
 		dir, err := c.Need("jdkUserInputPath")
 		if err != nil {
@@ -35,11 +35,11 @@ func javaHome(ctx context.Context, c *task.Context) (string, error) {
 	if version == "" || strings.EqualFold(version, "default") {
 		return "", nil
 	}
-	return toolchain.JavaHome(ctx, c, version, c.Input("jdkArchitecture"))
+	return toolchain.JavaHome(c, version, c.Input("jdkArchitecture"))
 }
 
-func javaEnv(ctx context.Context, c *task.Context, variable, options string) ([]string, error) {
-	home, err := javaHome(ctx, c)
+func javaEnv(c *task.Context, variable, options string) ([]string, error) {
+	home, err := javaHome(c)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func maven(ctx context.Context, c *task.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := javaEnv(ctx, c, "MAVEN_OPTS", c.Input("mavenOpts"))
+	env, err := javaEnv(c, "MAVEN_OPTS", c.Input("mavenOpts"))
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func gradle(ctx context.Context, c *task.Context) error {
 	if err := os.Chmod(wrapper, info.Mode().Perm()|0o100); err != nil {
 		return err
 	}
-	env, err := javaEnv(ctx, c, "GRADLE_OPTS", c.Input("gradleOpts"))
+	env, err := javaEnv(c, "GRADLE_OPTS", c.Input("gradleOpts"))
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package toolchain
 
 import (
 	"cmp"
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +28,7 @@ func javaVariable(version, arch string) string {
 
 // JavaHome is the folder of a JDK: of the variable JAVA_HOME_VERSION_ARCH, on the
 // PATH, or where packages put it. Versions are written 11 or 1.11.
-func JavaHome(ctx context.Context, c *task.Context, version, arch string) (string, error) {
+func JavaHome(c *task.Context, version, arch string) (string, error) {
 	variable := javaVariable(version, arch)
 	home, _ := c.Lookup(variable)
 	if home = cmp.Or(home, os.Getenv(variable)); home != "" {
@@ -38,7 +37,7 @@ func JavaHome(ctx context.Context, c *task.Context, version, arch string) (strin
 	major := javaMajor(version)
 	java := &tool{name: "Java", programs: []string{"java"}, bin: "bin",
 		install: "install it (package openjdk-" + major + "-jdk), or set " + variable + " in the agent's environment"}
-	have := installedJava(ctx, c, java)
+	have := installedJava(c, java)
 	for _, f := range have {
 		if javaMajor(f.version.String()) == major {
 			return f.dir, nil
@@ -50,7 +49,7 @@ func JavaHome(ctx context.Context, c *task.Context, version, arch string) (strin
 
 // installedJava lists the JDKs of the machine by what they say of themselves:
 // the names of their folders follow no rule.
-func installedJava(ctx context.Context, c *task.Context, java *tool) []found {
+func installedJava(c *task.Context, java *tool) []found {
 	var dirs []string
 	if file, err := c.Find("java"); err == nil {
 		if real, err := filepath.EvalSymlinks(file); err == nil && filepath.Base(filepath.Dir(real)) == java.bin {

@@ -193,3 +193,20 @@ func TestRuby(t *testing.T) {
 		t.Error("2.7 is installed")
 	}
 }
+
+// What steps find already is not put in front: /usr/bin there would hide other
+// tools.
+func TestPathStaysWhereTheToolIsFirst(t *testing.T) {
+	d := tasktest.New(t)
+	only(t, d)
+	d.Program("node", "echo v20.1.2")
+	before := strings.Join(d.Paths, ":")
+	d.Paths = append([]string{t.TempDir()}, d.Paths...)
+	want := d.Paths[0] + ":" + before
+	if err := d.Run("UseNode@1", map[string]string{"version": "20.x"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(d.Paths, ":"); got != want {
+		t.Errorf("PATH %s, want %s", got, want)
+	}
+}

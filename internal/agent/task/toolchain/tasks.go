@@ -123,7 +123,7 @@ func goTool(ctx context.Context, c *task.Context) error {
 	return nil
 }
 
-func useJava(ctx context.Context, c *task.Context) error {
+func useJava(_ context.Context, c *task.Context) error {
 	version, err := c.Need("versionSpec")
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func useJava(ctx context.Context, c *task.Context) error {
 			Try("install the JDK on the agent's machine and set JAVA_HOME_%s_%s in the agent's environment", version, strings.ToUpper(archOf(c.Input("jdkArchitectureOption"))))
 	}
 	arch := c.Input("jdkArchitectureOption")
-	home, err := JavaHome(ctx, c, version, arch)
+	home, err := JavaHome(c, version, arch)
 	if err != nil {
 		return err
 	}

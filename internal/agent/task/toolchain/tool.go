@@ -225,6 +225,19 @@ func (t *tool) prepend(c *task.Context, f found) string {
 	if runtime.GOOS == "windows" && t.name != "go" {
 		dir = f.dir
 	}
+	if t.first(c, dir) {
+		return dir // a folder such as /usr/bin in front would hide more than this tool
+	}
 	c.PrependPath(dir)
 	return dir
+}
+
+// first says whether the program of a folder is the one that steps find already.
+func (t *tool) first(c *task.Context, dir string) bool {
+	for _, p := range t.programs {
+		if at, err := c.Find(p); err == nil && filepath.Dir(at) == dir {
+			return true
+		}
+	}
+	return false
 }
