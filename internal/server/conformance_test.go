@@ -143,10 +143,14 @@ var (
 	digest     = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 	size       = regexp.MustCompile(`: [0-9]+ bytes`)
 	build      = regexp.MustCompile(`build [0-9]+`)
+	called     = regexp.MustCompile(`^\[command\]\S*/`) // where programs are differs from machine to machine
+	script     = regexp.MustCompile(`WORK/[0-9]+\.`)
 )
 
 func steady(line string) string {
 	line = digest.ReplaceAllString(workFolder.ReplaceAllString(line, "WORK"), "sha256:…")
+	line = script.ReplaceAllString(called.ReplaceAllString(line, "[command]"), "WORK/N.")
+	line = strings.Replace(line, "[command]python3 ", "[command]python ", 1) // what there is
 	return build.ReplaceAllString(size.ReplaceAllString(line, ": N bytes"), "build N")
 }
 

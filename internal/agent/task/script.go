@@ -36,6 +36,7 @@ func RunScript(ctx context.Context, c *Context, tool string, cmd Command) error 
 		return fault.New(fault.Invalid, "no-folder", "Not found workingDirectory: %s", cmd.Dir)
 	}
 	cmd.FailOnStderr = c.Bool("failOnStderr")
+	c.Print("[command]" + cmd.Path + " " + strings.Join(cmd.Args, " "))
 	code, err := c.Exec(ctx, cmd)
 	if err != nil {
 		return err

@@ -11,15 +11,19 @@ import (
 // Event is one thing that happened in a run: a line of a log, or the end of a
 // step, job, stage or of the run itself. It is the line of `-o json`.
 type Event struct {
-	Type    string  `json:"type"` // log, step, job, stage, run
-	Stage   string  `json:"stage,omitempty"`
-	Job     string  `json:"job,omitempty"`
-	Step    string  `json:"step,omitempty"` // its name, or its display name where it has none
-	Attempt int     `json:"attempt,omitempty"`
-	Line    string  `json:"line,omitempty"`   // of a log
-	Result  Result  `json:"result,omitempty"` // of an end
-	Issues  *Issues `json:"issues,omitempty"` // of a step's end
-	Cause   string  `json:"cause,omitempty"`  // why, where it is not the steps' doing
+	Type    string `json:"type"` // log, step, job, stage, run
+	Stage   string `json:"stage,omitempty"`
+	Job     string `json:"job,omitempty"`
+	Step    string `json:"step,omitempty"` // its name, or its display name where it has none
+	Attempt int    `json:"attempt,omitempty"`
+	// Order is the step's place in its job, from 1: names are not unique. Took is
+	// how long it ran.
+	Order  int           `json:"-"`
+	Took   time.Duration `json:"-"`
+	Line   string        `json:"line,omitempty"`   // of a log
+	Result Result        `json:"result,omitempty"` // of an end
+	Issues *Issues       `json:"issues,omitempty"` // of a step's end
+	Cause  string        `json:"cause,omitempty"`  // why, where it is not the steps' doing
 }
 
 // Issues count what a step complained about.
@@ -121,10 +125,10 @@ func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
 			return nil, err
 		}
 		for _, line := range lines {
-			out = append(out, Event{Type: "log", Stage: j.Stage, Job: name, Step: step, Attempt: j.Attempt, Line: WithoutTime(line)})
+			out = append(out, Event{Type: "log", Stage: j.Stage, Job: name, Step: step, Order: s.Order, Attempt: j.Attempt, Line: WithoutTime(line)})
 		}
 		if s.State == Completed && f.first("step", j.LogID(s.Order), s.Attempt) {
-			out = append(out, Event{Type: "step", Stage: j.Stage, Job: name, Step: step, Attempt: max(1, s.Attempt), Result: s.Result,
+			out = append(out, Event{Type: "step", Stage: j.Stage, Job: name, Step: step, Order: s.Order, Attempt: max(1, s.Attempt), Result: s.Result, Took: s.Finished.Sub(s.Started),
 				Issues: &Issues{Errors: len(s.Errors), Warnings: len(s.Warnings)}})
 		}
 	}

@@ -302,7 +302,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		return err
 	}
 	job.Folder = folder
-	view := &runview.View{Out: c.Stdout, JSON: c.flags.output == "json", Quiet: c.flags.quiet, Mark: c.resultMark, Now: c.Now, Folder: folder}
+	view := &runview.View{Out: c.Stdout, JSON: c.flags.output == "json", Quiet: c.flags.quiet, Mark: c.resultMark, All: c.flags.verbose, Folder: folder}
 	job.OnEvent = view.Event
 	screen := c.screen()
 	if screen != nil {

@@ -8,8 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
@@ -20,23 +20,23 @@ type View struct {
 	Out    io.Writer // for people, or for machines with JSON
 	JSON   bool
 	Quiet  bool // ends only
+	All    bool // also what a task says before its script begins
 	Mark   func(run.Result) string
-	Now    func() time.Time
 	Folder string // receives events.jsonl and logs/; "" = nothing is kept
 
-	began  map[string]time.Time
-	events *os.File
-	logs   map[string]*os.File
-	order  map[string]int // steps of a job that have a log
-	counts map[run.Result]int
-	warned int // steps that warned
-	err    error
+	scripts map[stepKey]*preamble
+	events  *os.File
+	logs    map[stepKey]*os.File
+	order   map[string]int // steps of a job that have a log
+	counts  map[run.Result]int
+	warned  int // steps that warned
+	err     error
 }
 
 // Event prints one event and keeps it.
 func (v *View) Event(e run.Event) {
-	if v.began == nil {
-		v.began, v.logs, v.order, v.counts = map[string]time.Time{}, map[string]*os.File{}, map[string]int{}, map[run.Result]int{}
+	if v.logs == nil {
+		v.scripts, v.logs, v.order, v.counts = map[stepKey]*preamble{}, map[stepKey]*os.File{}, map[string]int{}, map[run.Result]int{}
 	}
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -52,28 +52,97 @@ func (v *View) Event(e run.Event) {
 		return
 	}
 	where := Path(e)
-	if _, ok := v.began[where]; !ok {
-		v.began[where] = v.Now()
+	if e.Type == "log" || e.Type == "step" {
+		for _, line := range v.lines(e) {
+			v.print(where + " | " + line)
+		}
 	}
 	switch {
 	case e.Type == "log":
-		if !v.Quiet {
-			v.print(where + " | " + e.Line)
-		}
 	case e.Type != "stage" || e.Stage != pipeline.DefaultStage:
-		v.print(fmt.Sprintf("%s %s: %s%s%s", v.Mark(e.Result), where, e.Result, v.took(where, e), cause(e)))
+		v.print(fmt.Sprintf("%s %s: %s%s%s", v.Mark(e.Result), where, e.Result, took(e), cause(e)))
 	}
 }
 
 // Warned is how many steps have given warnings.
 func (v *View) Warned() int { return v.warned }
 
-// took is shown of steps, whose first line is near their start.
-func (v *View) took(where string, e run.Event) string {
+// stepKey tells steps of one name apart.
+type stepKey struct {
+	job, step string
+	order     int
+}
+
+func keyOf(e run.Event) stepKey { return stepKey{e.Stage + "/" + e.Job, e.Step, e.Order} }
+
+// preamble is what a task says before a script begins: that it is written to a
+// file, its text, and how it is called. A person has it in the file already, so
+// it is left to the log.
+type preamble struct {
+	held []string
+	at   int // beforeScript, inScript or callOfScript; then everything is the script's
+}
+
+const (
+	beforeScript = iota
+	inScript
+	callOfScript
+	afterScript
+
+	maxHeld = 100 // lines
+)
+
+// lines are those to show now. The end of a step shows what was held back.
+func (v *View) lines(e run.Event) []string {
+	key := keyOf(e)
+	p := v.scripts[key]
+	if e.Type == "step" {
+		delete(v.scripts, key)
+		if p == nil || p.at != inScript || v.Quiet {
+			return nil
+		}
+		return p.held
+	}
+	if v.Quiet || v.All {
+		if v.Quiet {
+			return nil
+		}
+		return []string{e.Line}
+	}
+	if p == nil {
+		p = &preamble{}
+		v.scripts[key] = p
+	}
+	return p.next(e.Line)
+}
+
+func (p *preamble) next(line string) []string {
+	starts := strings.HasSuffix(line, " Starting Command Output ===========================")
+	switch {
+	case (p.at == beforeScript || p.at == inScript) && starts:
+		p.at, p.held = callOfScript, nil
+		return nil
+	case p.at == beforeScript && line == "Generating script.":
+		p.at, p.held = inScript, []string{line}
+		return nil
+	case p.at == inScript && len(p.held) < maxHeld:
+		p.held = append(p.held, line)
+		return nil
+	case p.at == callOfScript && strings.HasPrefix(line, "[command]"):
+		p.at = afterScript
+		return nil
+	}
+	shown := slices.Concat(p.held, []string{line})
+	p.at, p.held = afterScript, nil
+	return shown
+}
+
+// took is shown of steps.
+func took(e run.Event) string {
 	if e.Type != "step" || e.Result == run.Skipped {
 		return ""
 	}
-	return fmt.Sprintf(" (%.1f s)", v.Now().Sub(v.began[where]).Seconds())
+	return fmt.Sprintf(" (%.1f s)", e.Took.Seconds())
 }
 
 func cause(e run.Event) string {
@@ -124,8 +193,8 @@ func (v *View) keep(e run.Event, line []byte) {
 	if e.Type != "log" {
 		return
 	}
-	job := e.Stage + "/" + e.Job
-	f := v.logs[job+"/"+e.Step]
+	key := keyOf(e)
+	job, f := key.job, v.logs[key]
 	if f == nil {
 		v.order[job]++
 		folder := filepath.Join(v.Folder, "logs", FileName(e.Stage), FileName(e.Job))
@@ -138,7 +207,7 @@ func (v *View) keep(e run.Event, line []byte) {
 			v.err = err
 			return
 		}
-		v.logs[job+"/"+e.Step] = f
+		v.logs[key] = f
 	}
 	if _, err := f.WriteString(e.Line + "\n"); err != nil {
 		v.err = err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func TestView(t *testing.T) {
 	events := []run.Event{
 		{Type: "log", Stage: "verify", Job: "build", Step: "Unit tests", Attempt: 1, Line: "ok"},
-		{Type: "step", Stage: "verify", Job: "build", Step: "Unit tests", Attempt: 1, Result: run.Succeeded, Issues: &run.Issues{Warnings: 2}},
+		{Type: "step", Stage: "verify", Job: "build", Step: "Unit tests", Attempt: 1, Result: run.Succeeded, Took: 1200 * time.Millisecond, Issues: &run.Issues{Warnings: 2}},
 		{Type: "step", Stage: "verify", Job: "build", Step: "Later", Attempt: 1, Result: run.Skipped, Issues: &run.Issues{}},
 		{Type: "job", Stage: "verify", Job: "build", Attempt: 1, Result: run.Failed, Cause: "the agent is lost"},
 		{Type: "stage", Stage: "__default", Attempt: 1, Result: run.Failed},
@@ -25,7 +26,7 @@ func TestView(t *testing.T) {
 	}
 	show := func(v *View) string {
 		var out bytes.Buffer
-		v.Out, v.Mark, v.Now = &out, func(r run.Result) string { return "<" + string(r) + ">" }, func() time.Time { return began }
+		v.Out, v.Mark = &out, func(r run.Result) string { return "<" + string(r) + ">" }
 		for _, e := range events {
 			v.Event(e)
 		}
@@ -35,7 +36,7 @@ func TestView(t *testing.T) {
 		return out.String()
 	}
 	want := `verify/build/Unit tests | ok
-<succeeded> verify/build/Unit tests: succeeded (0.0 s)
+<succeeded> verify/build/Unit tests: succeeded (1.2 s)
 <skipped> verify/build/Later: skipped
 <failed> verify/build: failed: the agent is lost
 Bash | alone
@@ -57,6 +58,60 @@ Bash | alone
 	for name, want := range map[string]string{"events.jsonl": got, "logs/verify/build/01-unit-tests.log": "ok\n", "logs/__default/job/01-bash.log": "alone\n"} {
 		if data, err := os.ReadFile(filepath.Join(folder, name)); err != nil || string(data) != want {
 			t.Errorf("%s: %v\n%s", name, err, data)
+		}
+	}
+}
+
+// What comes before a script's own output is in the log, and not in the way.
+func TestScriptsBeginWithTheirOutput(t *testing.T) {
+	const start = "========================== Starting Command Output ==========================="
+	call := "[command]/usr/bin/bash --noprofile --norc /w/_temp/1.sh"
+	say := func(order int, lines ...string) (all []run.Event) {
+		for _, line := range lines {
+			all = append(all, run.Event{Type: "log", Job: "j", Step: "CmdLine", Order: order, Line: line})
+		}
+		return append(all, run.Event{Type: "step", Job: "j", Step: "CmdLine", Order: order, Result: run.Succeeded, Issues: &run.Issues{}})
+	}
+	long := append([]string{"Generating script."}, slices.Repeat([]string{"x"}, maxHeld)...)
+	for name, k := range map[string]struct{ lines, want []string }{
+		"inline":           {[]string{"Generating script.", "Script contents:", "echo hi", start, call, "hi"}, []string{"hi"}},
+		"of a file":        {[]string{start, call, "hi", "Generating script."}, []string{"hi", "Generating script."}},
+		"without its call": {[]string{"Generating script.", start, "hi", call}, []string{"hi", call}},
+		"ended before":     {[]string{"Generating script.", "##[error]no bash"}, []string{"Generating script.", "##[error]no bash"}},
+		"other tasks":      {[]string{"found 1 files", start, call}, []string{"found 1 files", start, call}},
+		"something else":   {long, long},
+	} {
+		var out bytes.Buffer
+		folder := t.TempDir()
+		v := &View{Out: &out, Mark: func(run.Result) string { return "ok" }, Folder: folder}
+		for _, e := range append(say(1, k.lines...), say(2, k.lines...)...) {
+			v.Event(e)
+		}
+		want := ""
+		for range 2 {
+			for _, line := range k.want {
+				want += "j/CmdLine | " + line + "\n"
+			}
+			want += "ok j/CmdLine: succeeded (0.0 s)\n"
+		}
+		if out.String() != want {
+			t.Errorf("%s:\n%swant\n%s", name, out.String(), want)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"01-cmdline.log", "02-cmdline.log"} { // steps of one name
+			if data, err := os.ReadFile(filepath.Join(folder, "logs", "j", file)); err != nil || string(data) != strings.Join(k.lines, "\n")+"\n" {
+				t.Errorf("%s: %s: %v\n%s", name, file, err, data)
+			}
+		}
+		out.Reset()
+		v = &View{Out: &out, Mark: v.Mark, All: true}
+		for _, e := range say(1, k.lines...) {
+			v.Event(e)
+		}
+		if got := strings.Count(out.String(), " | "); got != len(k.lines) {
+			t.Errorf("%s: of %d lines %d are shown", name, len(k.lines), got)
 		}
 	}
 }
