@@ -91,6 +91,7 @@ type Agent struct {
 
 	mu      sync.Mutex
 	running map[string]*running
+	again   func()         // ends the question that waits without room; nil = none does
 	left    map[string]int // fences of jobs of an earlier process that are delivered
 	slots   []bool
 	begun   int // jobs, so far
@@ -254,8 +255,20 @@ func (a *Agent) poll(ctx context.Context, answer *PollAnswer) error {
 		in.Held = append(in.Held, Held{id, fence})
 	}
 	in.Free = a.cfg.Jobs - len(a.running)
+	waiting, again := context.WithCancel(ctx)
+	defer again()
+	if in.Free <= 0 {
+		a.again = again // who has no room is given nothing, and so nothing is missed
+	}
 	a.mu.Unlock()
-	return a.client.Once(ctx, http.MethodPost, a.path("poll"), in, answer)
+	err := a.client.Once(waiting, http.MethodPost, a.path("poll"), in, answer)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		*answer, err = PollAnswer{}, nil // there is room now
+	}
+	a.mu.Lock()
+	a.again = nil
+	a.mu.Unlock()
+	return err
 }
 
 func (a *Agent) react(ctx context.Context, answer PollAnswer) {
@@ -297,11 +310,20 @@ func (a *Agent) react(ctx context.Context, answer PollAnswer) {
 		defer a.wg.Done()
 		a.runJob(jobCtx, m, place, r)
 		cancel(nil)
-		a.mu.Lock()
-		delete(a.running, m.JobID)
-		a.slots[slot] = false
-		a.mu.Unlock()
+		a.vacate(m.JobID, slot)
 	}()
+}
+
+// vacate gives up the place of a job that has ended. A question that waits
+// without room ends, so that the next one says that there is some.
+func (a *Agent) vacate(jobID string, slot int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, jobID)
+	a.slots[slot] = false
+	if a.again != nil {
+		a.again()
+	}
 }
 
 // rebase turns a URL of the server as it sees itself into one this agent can

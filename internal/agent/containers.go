@@ -363,7 +363,7 @@ func (s *step) inside() (*container, error) {
 		return nil, nil
 	}
 	if s.containers == nil || s.containers.running[alias] == nil {
-		return nil, fault.New(fault.Unavailable, "no-container", "container %s does not run", alias)
+		return nil, fault.New(fault.Unavailable, "no-container", "container %s does not run", alias).Try("see why at the first step of the job")
 	}
 	return s.containers.running[alias], nil
 }
