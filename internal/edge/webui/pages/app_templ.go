@@ -5,15 +5,14 @@ package pages
 
 //lint:file-ignore SA4006 This context is only used if a nested component is present.
 
+import "github.com/a-h/templ"
+import templruntime "github.com/a-h/templ/runtime"
+
 import (
-	"strings"
-	"time"
-
-	"github.com/a-h/templ"
-	templruntime "github.com/a-h/templ/runtime"
-
 	"penstock.dev/penstock/internal/domain/application"
 	"penstock.dev/penstock/internal/domain/routing"
+	"strings"
+	"time"
 )
 
 func AppList(f *Frame, v BoardView) templ.Component {

@@ -5,14 +5,13 @@ package pages
 
 //lint:file-ignore SA4006 This context is only used if a nested component is present.
 
+import "github.com/a-h/templ"
+import templruntime "github.com/a-h/templ/runtime"
+
 import (
-	"strings"
-
-	"github.com/a-h/templ"
-	templruntime "github.com/a-h/templ/runtime"
-
 	"penstock.dev/penstock/internal/domain/run"
 	"penstock.dev/penstock/internal/domain/testresult"
+	"strings"
 )
 
 func tagList(f *Frame, tags []string) templ.Component {
