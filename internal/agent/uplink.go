@@ -25,8 +25,12 @@ import (
 const RenewEvery = time.Second
 
 // afterStop is for how long an agent that is to stop tries to deliver what its
-// jobs have left; the rest is delivered when it starts again.
-const afterStop = 10 * time.Second
+// jobs have left; the rest is delivered when it starts again. One that never does
+// has its server in the same process: it answers at once, or not at all.
+const (
+	afterStop        = 10 * time.Second
+	afterStopScratch = time.Second
+)
 
 // runJob runs one job, keeps its lease, and reports its end until the server
 // has taken note or says that the job is not ours any more.
@@ -88,7 +92,11 @@ func (a *Agent) machine(m *run.JobMessage, place int, mark string) Machine {
 func (a *Agent) delivery(job context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(job))
 	stop := context.AfterFunc(a.stopping, func() {
-		pause(ctx, afterStop)
+		if a.cfg.Scratch {
+			pause(ctx, afterStopScratch)
+		} else {
+			pause(ctx, afterStop)
+		}
 		cancel()
 	})
 	return ctx, func() {

@@ -3,6 +3,8 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -95,7 +97,7 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 	}
 	defer unlock()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
-	l := &local{o: o, bares: map[string]string{}, asIs: map[string]string{}}
+	l := &local{o: o, failed: make(chan error, 1), bares: map[string]string{}, asIs: map[string]string{}}
 	l.tree = sync.OnceValue(func() tookTree { return takeTree(work, o, data) })
 	go l.tree()                 // git works while the server opens
 	defer func() { l.tree() }() // and must not outlive the folder
@@ -136,6 +138,7 @@ type local struct {
 	o       LocalOptions
 	project *project.Project
 	from    run.Checkout
+	failed  chan error      // the logs cannot be written
 	tree    func() tookTree // of the checkout; waits for it
 
 	mu    sync.Mutex
@@ -161,6 +164,29 @@ func (h history) Resolve(ctx context.Context, repoID, revision string) (string, 
 	return h.History.Resolve(ctx, repoID, revision)
 }
 
+// watchedLogs tells when a log cannot be written. An agent would try again for
+// as long as it takes; here nobody could make that end.
+type watchedLogs struct {
+	run.Logs
+	folder string
+	failed chan<- error
+}
+
+// Append implements run.Logs.
+func (w watchedLogs) Append(ctx context.Context, log string, offset int64, data []byte) (int64, int, error) {
+	end, lines, err := w.Logs.Append(ctx, log, offset, data)
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = fault.Wrap(err, fault.Unavailable, "record-not-written", "the run was ended: its record cannot be written").At("%s", w.folder).
+			Try("make room on the disk, and run it again")
+		select {
+		case w.failed <- err:
+		default:
+		}
+	}
+	return end, lines, err
+}
+
 func (l *local) bare(r *repos.Repository) string { return filepath.Join(l.git.Folder, r.ID+".git") }
 
 // objects finds a repository of this run by its URL.
@@ -183,6 +209,7 @@ func (l *local) open(ctx context.Context, data string) error {
 	if l.Server, err = open(ctx, cfg, inMemory, l.o.Version, l.o.Log); err != nil {
 		return err
 	}
+	l.runs.Logs = watchedLogs{l.runs.Logs, l.o.Folder, l.failed}
 	l.git.Scratch, l.git.Folder = true, gitFolder(l.o) // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
@@ -352,6 +379,8 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 		case <-tick.C:
 		case <-agents.Done():
 			return nil, context.Cause(agents)
+		case err := <-l.failed:
+			return nil, err
 		case <-cancelled:
 			cancelled = nil
 			if _, err := l.runs.Cancel(work, id); err != nil && !fault.Is(err, fault.Conflict) {

@@ -48,11 +48,11 @@ func (c Checkout) Subject() identity.Subject {
 }
 
 // Request asks for a run of the checkout. The pull request that none was made of
-// yet has the number 1 and goes to the default branch.
+// yet has the number 0, which no other has, and goes to the default branch.
 func (c Checkout) Request(branch, commit string, reason Reason) QueueRequest {
 	q := QueueRequest{Branch: branch, Commit: commit, Reason: reason, By: c.Subject(), Email: c.Email, Origin: c.Origin}
 	if reason == PullRequestReason {
-		q.Branch, q.PullRequest = "refs/pull/1/merge", 1
+		q.Branch, q.PullRequest = "refs/pull/0/merge", 0
 		q.PR = &PRInfo{SourceBranch: branch, TargetBranch: "refs/heads/" + c.Default, SourceCommit: commit}
 	}
 	return q

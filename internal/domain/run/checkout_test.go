@@ -48,7 +48,7 @@ func TestCheckoutAsPullRequest(t *testing.T) {
 	q := c.Request("refs/heads/feature/x", "c0ffee", PullRequestReason)
 	q.Variables = map[string]string{"system.pullrequest.targetbranch": "refs/heads/release"}
 	v := c.Visible("shop", q)
-	for name, want := range map[string]string{"Build.Reason": "PullRequest", "Build.SourceBranch": "refs/pull/1/merge", "Build.SourceBranchName": "merge", "System.PullRequest.PullRequestId": "1",
+	for name, want := range map[string]string{"Build.Reason": "PullRequest", "Build.SourceBranch": "refs/pull/0/merge", "Build.SourceBranchName": "merge", "System.PullRequest.PullRequestId": "0",
 		"System.PullRequest.SourceBranch": "refs/heads/feature/x", "system.pullrequest.targetbranch": "refs/heads/release"} {
 		if v[name] != want {
 			t.Errorf("%s: %q, want %q", name, v[name], want)
@@ -58,7 +58,7 @@ func TestCheckoutAsPullRequest(t *testing.T) {
 	hub.Default = "master"
 	v2 := hub.Visible("shop", hub.Request("refs/heads/feature/x", "c0ffee", PullRequestReason))
 	for name, want := range map[string]string{"System.PullRequest.SourceBranch": "feature/x", "System.PullRequest.TargetBranch": "master", "System.PullRequest.TargetBranchName": "master",
-		"System.PullRequest.PullRequestNumber": "1", "System.PullRequest.SourceRepositoryUri": "https://github.com/acme/shop"} {
+		"System.PullRequest.PullRequestNumber": "0", "System.PullRequest.SourceRepositoryUri": "https://github.com/acme/shop"} {
 		if v2[name] != want {
 			t.Errorf("GitHub: %s: %q, want %q", name, v2[name], want)
 		}
