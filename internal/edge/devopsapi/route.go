@@ -137,7 +137,7 @@ type location struct {
 // that it has no value for out of the address, so that under another name it
 // would ask for the list instead of the one.
 var published = map[string]string{"repository": "repositoryId", "commit": "commitId", "pullRequest": "pullRequestId", "reviewer": "reviewerId", "thread": "threadId",
-	"configuration": "configurationId", "pipeline": "pipelineId", "run": "runId", "build": "buildId", "timeline": "timelineId", "log": "logId", "record": "recordId",
+	"configuration": "configurationId", "definition": "definitionId", "pipeline": "pipelineId", "run": "runId", "build": "buildId", "timeline": "timelineId", "log": "logId", "record": "recordId",
 	"approval": "approvalId", "environment": "environmentId", "pool": "poolId", "agent": "agentId", "group": "groupId", "testrun": "runId", "result": "testCaseResultId",
 	"endpoint": "endpointId", "file": "secureFileId", "hub": "hubName", "plan": "planId"}
 

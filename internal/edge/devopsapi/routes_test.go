@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -399,6 +400,27 @@ func TestDiscoveryListsTheRegistry(t *testing.T) {
 	}
 }
 
+func TestDefinitionsArePipelines(t *testing.T) {
+	w := newWorld(t)
+	h := New(w.Services)
+	for i, name := range []string{"ci", "Release"} {
+		w.must(w.Runs.Pipelines.Insert(context.Background(), &run.Pipeline{ID: strconv.Itoa(i + 1), Num: i + 1, ProjectID: w.shop.ID, Key: w.shop.ID + "/" + strings.ToLower(name), Name: name, Path: name + ".yml"}))
+	}
+	for query, want := range map[string]int{"": 2, "?name=RELEASE": 1, "?name=*e*": 1, "?name=other": 0, "?$top=1": 1} {
+		var found list[buildDefinition]
+		if status := w.call(h, "reader", "GET", "/default/shop/_apis/build/definitions"+query, "", &found); status != 200 || found.Count != want {
+			t.Errorf("%s: %d, %d definitions, want %d", query, status, found.Count, want)
+		}
+	}
+	var one buildDefinition
+	if status := w.call(h, "reader", "GET", "/default/shop/_apis/build/definitions/2", "", &one); status != 200 || one.Name != "Release" || one.Process.File != "Release.yml" || one.Type != "build" {
+		t.Errorf("%d %+v", status, one)
+	}
+	if status := w.call(h, "reader", "GET", "/default/shop/_apis/build/definitions/3", "", nil); status != 404 {
+		t.Errorf("one that is not there: %d", status)
+	}
+}
+
 // What clients of the service fill in, by location id: a parameter that the
 // template calls otherwise would be left out of the address.
 var filledIn = map[string]string{
@@ -411,7 +433,7 @@ var filledIn = map[string]string{
 	"af5122d3-3438-485e-a25a-2dbbfde84ee6": "project buildId timelineId recordId type name", "557624af-b29e-4c20-8ab0-0399d2204f3f": "scopeIdentifier hubName planId",
 	"8572b1fc-2482-47fa-8f74-7e3ed53ee54b": "project environmentId", "a8c47e17-4d56-4a56-92bb-de7ea7dc65be": "poolId", "f5b09dd5-9d54-45a1-8b5a-1c8287d634cc": "project groupId",
 	"cadb3810-d47d-4a3c-a234-fe5f3be50138": "project runId", "4637d869-3a76-4468-8057-0bb02aa385cf": "project runId testCaseResultId",
-	"e85f1c62-adfc-4b74-b618-11a150fb195e": "project endpointId", "adcfd8bc-b184-43ba-bd84-7c8c6a2ff421": "project secureFileId",
+	"dbeaf647-6167-421a-bda9-c9327b25e2e6": "project definitionId", "e85f1c62-adfc-4b74-b618-11a150fb195e": "project endpointId", "adcfd8bc-b184-43ba-bd84-7c8c6a2ff421": "project secureFileId",
 }
 
 func TestClientsFillInTheTemplatesThatAreListed(t *testing.T) {
