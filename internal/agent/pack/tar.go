@@ -121,7 +121,7 @@ func addTar(tw *tar.Writer, name, file string, info fs.FileInfo) error {
 type Options struct {
 	Limits rootfs.Limits
 	Keep   func(name string) // a file that exists stays, and is told; nil: it is replaced
-	Strip  int  // leading folders that are left off
+	Strip  int               // leading folders that are left off
 }
 
 // Untar extracts into a folder, which must exist, and returns the number of
