@@ -39,7 +39,7 @@ func RunScript(ctx context.Context, c *Context, tool string, cmd Command) error 
 	c.Print("[command]" + cmd.Path + " " + strings.Join(cmd.Args, " "))
 	code, err := c.Exec(ctx, cmd)
 	if fault.CodeOf(err) == "wrote-stderr" {
-		return fault.New(fault.Invalid, "wrote-stderr", "%s wrote one or more lines to the standard error stream.", tool).Try("set failOnStderr to false where that is no failure")
+		return fault.New(fault.Invalid, "wrote-stderr", "%s wrote one or more lines to the standard error stream.", tool)
 	}
 	if err != nil {
 		return err
