@@ -187,7 +187,8 @@ func (s *step) complete(c command.Command) error {
 	}
 	s.mu.Unlock()
 	switch {
-	case c.Data == "":
+	case c.Data == "" || s.saidAlready(c.Data):
+		// The library of tasks says the reason of a failure as an issue, then here.
 	case result == run.Failed:
 		s.Issue("error", c.Data)
 	default:

@@ -21,6 +21,17 @@ import (
 // say is a step that prints lines.
 func say(lines ...string) string { return "cat <<'END'\n" + strings.Join(lines, "\n") + "\nEND\n" }
 
+// The library of the service's tasks says the reason of a failure twice.
+func TestAReasonIsSaidOnce(t *testing.T) {
+	_, m := runSteps(t, context.Background(), nil, bash(say("##vso[task.issue type=error;]no%0Akey", "##vso[task.complete result=Failed;]no%0Akey")),
+		bash(say("##vso[task.complete result=Failed;]only here")))
+	for i, want := range []string{"no\nkey", "only here"} {
+		if s := m.steps[i+1]; s.Result != run.Failed && s.Result != run.Skipped || i == 0 && !cmp.Equal(s.Errors, []string{want}) {
+			t.Errorf("step %d: %s %q", i+1, s.Result, s.Errors)
+		}
+	}
+}
+
 func TestCommands(t *testing.T) {
 	const id = "11111111-2222-3333-4444-555555555555"
 	for _, c := range []struct {

@@ -78,7 +78,9 @@ func errOf(p *packaged) error {
 func (s *step) packagePart(part tasklib.Part) task.Func {
 	return func(ctx context.Context, _ *task.Context) error {
 		url, _ := s.Lookup("System.TeamFoundationCollectionUri")
-		c := &nodetask.Call{Host: s, Task: s.packaged.found, Part: part, Inputs: s.spec.Inputs, Variables: s.snapshot(), TaskVariables: s.ownVariables(),
+		proxy := nodetask.ProxyOf(os.Getenv)
+		s.addSecret(proxy.Password)
+		c := &nodetask.Call{Host: s, Proxy: proxy, Task: s.packaged.found, Part: part, Inputs: s.spec.Inputs, Variables: s.snapshot(), TaskVariables: s.ownVariables(),
 			Endpoints: append(s.endpoints(), nodetask.System(url, s.m.AccessToken)), SecureFiles: s.files(),
 			Programs:    nodetask.Programs{Folder: s.machine.NodeFolder, ToolCache: s.machine.ToolCache, Path: os.Getenv("PATH")},
 			DisplayName: s.report.DisplayName, InstanceID: s.instance(), InstanceName: s.ref, Warn: func(text string) { s.Issue("warning", text) }}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -268,6 +269,13 @@ func (s *step) record(kind, text string) {
 	if len(*list) < run.MaxIssues {
 		*list = append(*list, text)
 	}
+}
+
+// saidAlready reports whether a text is an issue of the step already.
+func (s *step) saidAlready(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.report.Errors, text) || slices.Contains(s.report.Warnings, text)
 }
 
 // call finds the task and runs it.

@@ -103,7 +103,7 @@ func (j *job) folders() map[string]string {
 // configuration, and what its service manager told it.
 var (
 	ownPrefixes = []string{"PENSTOCK_", "VSTS_AGENT_INPUT_", "LISTEN_"}
-	ownNames    = []string{"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "SYSTEMD_EXEC_PID", "WATCHDOG_PID", "WATCHDOG_USEC"}
+	ownNames    = []string{"VSTS_HTTP_PROXY_PASSWORD", "NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "SYSTEMD_EXEC_PID", "WATCHDOG_PID", "WATCHDOG_USEC"}
 )
 
 func passedOn(name string) bool {

@@ -76,6 +76,7 @@ func (c *Call) environment(values tasklib.Values) ([]string, error) {
 func (c *Call) addVariables(env map[string]string) {
 	own := []run.Variable{{Name: "Agent.Version", Value: AgentVersion}, {Name: "Task.DisplayName", Value: c.DisplayName}, {Name: "Task.PublishTelemetry", Value: "False"},
 		{Name: "System.TaskDisplayName", Value: c.DisplayName}, {Name: "System.TaskInstanceId", Value: c.InstanceID}, {Name: "System.TaskInstanceName", Value: c.InstanceName}}
+	own = append(own, c.Proxy.variables()...)
 	public, secret := []string{}, []string{}
 	for _, v := range append(slices.Clone(c.Variables), own...) {
 		name := key(v.Name)

@@ -43,6 +43,7 @@ type Call struct {
 	Endpoints     []Endpoint        // of the connections that the step may use
 	SecureFiles   []SecureFile
 	Programs      Programs
+	Proxy         Proxy // that the agent itself goes through
 	DisplayName   string
 	InstanceID    string // of the step
 	InstanceName  string

@@ -120,8 +120,8 @@ func addTar(tw *tar.Writer, name, file string, info fs.FileInfo) error {
 // Options bound and shape an extraction.
 type Options struct {
 	Limits rootfs.Limits
-	Keep   bool // a file that exists stays
-	Strip  int  // leading folders that are left off
+	Keep   func(name string) // a file that exists stays, and is told; nil: it is replaced
+	Strip  int               // leading folders that are left off
 }
 
 // Untar extracts into a folder, which must exist, and returns the number of
@@ -190,7 +190,8 @@ func untarOne(root *os.Root, tr *tar.Reader, h *tar.Header, name string, o Optio
 		}
 	}
 	if _, err := root.Lstat(name); err == nil {
-		if o.Keep {
+		if o.Keep != nil {
+			o.Keep(name)
 			return 0, nil
 		}
 		if err := root.Remove(name); err != nil {

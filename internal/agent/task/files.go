@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,10 +47,16 @@ func copyFiles(ctx context.Context, c *Context) error {
 	if err != nil {
 		return err
 	}
-	files := slices.DeleteFunc(found, func(f string) bool {
+	var files []string
+	for _, f := range found {
 		info, err := os.Stat(filepath.Join(w.source, f))
-		return err != nil || info.IsDir()
-	})
+		if err != nil {
+			return fault.New(fault.Invalid, "no-path", "Entry \"%s\" does not exist", filepath.Join(w.source, f)).Want("a file, or a link that leads to one").Try("leave it out by a line !%s of Contents", filepath.ToSlash(f))
+		}
+		if !info.IsDir() {
+			files = append(files, f)
+		}
+	}
 	c.Printf("found %d files", len(files))
 	if len(files) == 0 {
 		return nil
@@ -105,6 +112,9 @@ func (w *copying) one(f string) error {
 		}
 	}
 	w.c.Printf("Copying %s to %s", from, to)
+	if link, err := os.Readlink(from); err == nil {
+		return copyLink(link, to)
+	}
 	if err := copyFile(from, to, info.Mode().Perm()); err != nil {
 		return err
 	}
@@ -112,6 +122,17 @@ func (w *copying) one(f string) error {
 		return os.Chtimes(to, info.ModTime(), info.ModTime())
 	}
 	return nil
+}
+
+// copyLink makes a link that says what the one in the sources says.
+func copyLink(link, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if err := os.Remove(to); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.Symlink(link, to)
 }
 
 func copyFile(from, to string, perm fs.FileMode) error {
@@ -143,8 +164,7 @@ func deleteFiles(_ context.Context, c *Context) error {
 		c.Printf("Nothing to delete: %s does not exist", source)
 		return nil
 	}
-	o := MatchOptions{Base: true, NoDot: !c.Bool("RemoveDotFiles"), Stay: true}
-	absolute, err := o.Find(source, strings.Split(c.Inputs["contents"], "\n")...)
+	absolute, err := deletable(source, c.Inputs["contents"], !c.Bool("RemoveDotFiles"))
 	if err != nil {
 		return err
 	}
@@ -170,4 +190,37 @@ func deleteFiles(_ context.Context, c *Context) error {
 		return os.Remove(source)
 	}
 	return nil
+}
+
+// deletable lists what DeleteFiles takes away. Its patterns know braces, and
+// where one of them takes something away again, a folder stays with anything in
+// it that stays.
+func deletable(source, contents string, noDot bool) ([]string, error) {
+	var lines []string
+	excludes := false
+	for line := range strings.SplitSeq(contents, "\n") {
+		expanded, err := braces(strings.TrimSpace(line))
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, expanded...)
+		line = strings.TrimSpace(line)
+		excludes = excludes || (len(line)-len(strings.TrimLeft(line, "!")))%2 == 1
+	}
+	o := MatchOptions{NoDot: noDot, Stay: true}
+	found, err := o.Find(source, lines...)
+	if err != nil || !excludes {
+		return found, err
+	}
+	goes := map[string]bool{}
+	for _, f := range found {
+		goes[filepath.ToSlash(f)] = true
+	}
+	stays := map[string]bool{} // and all folders above
+	walk(source, true, func(p string, _ fs.FileInfo) {
+		for dir := p; !goes[p] && len(dir) > len(source); dir = path.Dir(dir) {
+			stays[dir] = true
+		}
+	})
+	return slices.DeleteFunc(found, func(f string) bool { return stays[filepath.ToSlash(f)] }), nil
 }

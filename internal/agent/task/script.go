@@ -38,6 +38,9 @@ func RunScript(ctx context.Context, c *Context, tool string, cmd Command) error 
 	cmd.FailOnStderr = c.Bool("failOnStderr")
 	c.Print("[command]" + cmd.Path + " " + strings.Join(cmd.Args, " "))
 	code, err := c.Exec(ctx, cmd)
+	if fault.CodeOf(err) == "wrote-stderr" {
+		return fault.New(fault.Invalid, "wrote-stderr", "%s wrote one or more lines to the standard error stream.", tool)
+	}
 	if err != nil {
 		return err
 	}
@@ -145,6 +148,9 @@ func shellScript(ctx context.Context, c *Context) error {
 	p, err := c.Need("scriptPath")
 	if err != nil {
 		return err
+	}
+	if info, err := os.Stat(c.Path(p)); err != nil || info.IsDir() {
+		return fault.New(fault.Invalid, "no-file", "Not found scriptPath: %s", c.Path(p))
 	}
 	args, err := words(c.Input("args"), c.getenv)
 	if err != nil {

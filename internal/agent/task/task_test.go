@@ -99,9 +99,37 @@ func TestCopyFiles(t *testing.T) {
 	}
 }
 
+// A link is copied as a link, as the service's task does since its library stopped
+// following them; one that leads nowhere is an error if it is asked for.
+func TestCopyFilesCopiesLinks(t *testing.T) {
+	d := tasktest.New(t)
+	d.Write(map[string]string{"in/a.txt": "a", "in/d/b.txt": "b", "out/link": "old"})
+	for name, to := range map[string]string{"link": "a.txt", "folder": "d", "broken": "nowhere"} {
+		if err := os.Symlink(to, filepath.Join(d.Dir, "in", name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	in := map[string]string{"SourceFolder": "in", "Contents": "**\n!broken", "TargetFolder": "out", "OverWrite": "true"}
+	if err := d.Run("CopyFiles@2", in); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(filepath.Join(d.Dir, "out", "link")); err != nil || to != "a.txt" {
+		t.Errorf("the link leads to %q: %v", to, err)
+	}
+	if got := tasktest.Files(filepath.Join(d.Dir, "out")); got != "a.txt d/b.txt folder/b.txt link" {
+		t.Errorf("copied %s", got)
+	}
+	in["Contents"] = "**"
+	if err := d.Run("CopyFiles@2", in); fault.CodeOf(err) != "no-path" {
+		t.Errorf("a broken link: %v", err)
+	}
+}
+
 func TestDeleteFiles(t *testing.T) {
 	for _, c := range []struct{ contents, dots, want string }{
-		{"*.txt", "false", "d/.y.txt d/keep keep"}, {"d", "false", "a.txt keep"}, {"**", "true", ""}, {"*.txt", "true", "d/keep keep"}, {"d/*", "false", "a.txt d/.y.txt keep"},
+		{"**/*.txt", "false", "d/.y.txt d/keep keep"}, {"d", "false", "a.txt keep"}, {"**", "true", ""}, {"**/*.txt", "true", "d/keep keep"}, {"d/*", "false", "a.txt d/.y.txt keep"},
+		{"*.txt", "false", "d/.y.txt d/keep d/x.txt keep"}, {"{a.txt,d/k*}", "false", "d/.y.txt d/x.txt keep"}, {"d/{x.txt,{keep,none}}\na.{t..z}xt", "false", "a.txt d/.y.txt keep"},
+		{"**\n!d/x.txt", "true", "d/x.txt"}, {"*\n!a.txt", "false", "a.txt d/.y.txt d/keep d/x.txt"},
 	} {
 		d := tasktest.New(t)
 		d.Write(map[string]string{"in/a.txt": "", "in/d/x.txt": "", "in/d/.y.txt": "", "in/d/keep": "", "in/keep": "", "out": ""})

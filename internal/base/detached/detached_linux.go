@@ -29,9 +29,15 @@ func Start(s Spec) error {
 	cmd := exec.Command(s.Args[0], s.Args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = s.Folder, console, console, s.Extra
 	for _, name := range []string{"PATH", "HOME", "LANG", "TMPDIR", "USER", "GOPROXY", "GOFLAGS", "GOCACHE", "GOMODCACHE", "GOPATH", "GOTOOLCHAIN", "GOSUMDB", "GOPRIVATE",
-		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"AGENT_TOOLSDIRECTORY", "ANT_HOME", "M2_HOME", "MAVEN_HOME", "GRADLE_HOME", "ANDROID_HOME", "ANDROID_SDK_ROOT", "DOTNET_ROOT"} {
 		if v, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
+	for _, pair := range os.Environ() {
+		if strings.HasPrefix(pair, "JAVA_HOME") { // also JAVA_HOME_17_X64, by which tasks find a JDK
+			cmd.Env = append(cmd.Env, pair)
 		}
 	}
 	cmd.Env = append(append(cmd.Env, s.Env...), mark(s.Folder))

@@ -73,6 +73,12 @@ func extract(root *os.Root, f *zip.File, left int64) (int64, error) {
 		return 0, fmt.Errorf("read %s: %w", name, err)
 	}
 	defer func() { _ = in.Close() }()
+	// What is there keeps neither its mode nor, where it is a link, what that leads to.
+	if info, err := root.Lstat(name); err == nil && !info.IsDir() {
+		if err := root.Remove(name); err != nil {
+			return 0, fmt.Errorf("replace %s: %w", name, err)
+		}
+	}
 	out, err := root.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, f.Mode().Perm()|0o600)
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", name, err)

@@ -3,7 +3,10 @@ package devopsapi
 import (
 	"cmp"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -17,6 +20,8 @@ const (
 	pipelinesID = "28e1305e-2afe-47bf-abaf-cbb0e6a91988"
 	runsID      = "7859261e-d2e9-4a68-b820-a5d84cc5bb3d"
 	previewID   = "53df2d18-29ea-46a9-bee0-933540f80abf"
+
+	definitionsID = "dbeaf647-6167-421a-bda9-c9327b25e2e6"
 )
 
 var pipelineRoutes = []Route{
@@ -27,6 +32,8 @@ var pipelineRoutes = []Route{
 	{"Pipelines", "runs", runsID, "POST", "{project}/_apis/pipelines/{pipeline}/runs", identity.RunQueue, (*call).queueRun, nil, smallJSON},
 	{"Pipelines", "runs", runsID, "GET", "{project}/_apis/pipelines/{pipeline}/runs/{run}", identity.ProjectView, (*call).getPipelineRun, nil, smallJSON},
 	{"Pipelines", "preview", previewID, "POST", "{project}/_apis/pipelines/{pipeline}/preview", identity.RunQueue, (*call).previewRun, nil, smallJSON},
+	{"Build", "Definitions", definitionsID, "GET", "{project}/_apis/build/definitions", identity.ProjectView, (*call).listDefinitions, nil, smallJSON},
+	{"Build", "Definitions", definitionsID, "GET", "{project}/_apis/build/definitions/{definition}", identity.ProjectView, (*call).getDefinition, nil, smallJSON},
 }
 
 type pipelineShape struct {
@@ -77,6 +84,48 @@ func (c *call) getPipeline() (any, error) {
 		return nil, err
 	}
 	return c.pipelineShape(p), nil
+}
+
+// buildDefinition is a pipeline as tasks that look for its runs know it.
+type buildDefinition struct {
+	definitionShape
+	Revision    int64          `json:"revision"`
+	QueueStatus string         `json:"queueStatus"`
+	Repository  repositoryName `json:"repository"`
+	Process     yamlProcess    `json:"process"`
+}
+
+type yamlProcess struct {
+	Type int    `json:"type"` // 2: a file
+	File string `json:"yamlFilename"`
+}
+
+func (c *call) buildDefinition(p *run.Pipeline) buildDefinition {
+	return buildDefinition{definitionShape: definitionShape{ID: p.Num, Name: p.Name, Path: `\`, Type: "build", URL: c.projectURL() + "/_apis/build/definitions/" + p.ID, Project: c.projectShape(c.project)},
+		Revision: p.Rev(), QueueStatus: "enabled", Repository: repositoryName{ID: p.RepoID, Type: "TfsGit"}, Process: yamlProcess{2, p.Path}}
+}
+
+// listDefinitions lists pipelines; ?name= takes a name, also with *.
+func (c *call) listDefinitions() (any, error) {
+	found, err := c.Runs.Pipelines.Find(c.ctx(), store.Where("project_id", c.project.ID).By("num"))
+	if err != nil {
+		return nil, err
+	}
+	if name := strings.ToLower(c.query("name")); name != "" {
+		found = slices.DeleteFunc(found, func(p *run.Pipeline) bool {
+			ok, err := path.Match(name, strings.ToLower(p.Name))
+			return err != nil || !ok
+		})
+	}
+	return mapped(found[:min(len(found), c.top(10_000))], c.buildDefinition), nil
+}
+
+func (c *call) getDefinition() (any, error) {
+	p, err := c.Runs.FindPipeline(c.ctx(), c.project.ID, c.params["definition"])
+	if err != nil {
+		return nil, err
+	}
+	return c.buildDefinition(p), nil
 }
 
 func (c *call) createPipeline() (any, error) {

@@ -132,6 +132,34 @@ type location struct {
 	ReleasedVersion string `json:"releasedVersion"`
 }
 
+// published are the names under which clients fill in the parameters of an
+// address, where the handlers call them otherwise. A client leaves a parameter
+// that it has no value for out of the address, so that under another name it
+// would ask for the list instead of the one.
+var published = map[string]string{"repository": "repositoryId", "commit": "commitId", "pullRequest": "pullRequestId", "reviewer": "reviewerId", "thread": "threadId",
+	"configuration": "configurationId", "definition": "definitionId", "pipeline": "pipelineId", "run": "runId", "build": "buildId", "timeline": "timelineId", "log": "logId", "record": "recordId",
+	"approval": "approvalId", "environment": "environmentId", "pool": "poolId", "agent": "agentId", "group": "groupId", "testrun": "runId", "result": "testCaseResultId",
+	"endpoint": "endpointId", "file": "secureFileId", "hub": "hubName", "plan": "planId"}
+
+// publishedTemplate is the template as clients fill it in.
+func (r *Route) publishedTemplate() string {
+	parts := strings.Split(r.Template, "/")
+	for i, part := range parts {
+		name := strings.Trim(part, "{*}")
+		other := published[name]
+		switch {
+		case name == "project" && r.Area == "core":
+			other = "projectId"
+		case name == "project" && strings.Contains(r.Template, "/plans/"):
+			other = "scopeIdentifier"
+		}
+		if name != part && other != "" {
+			parts[i] = strings.Replace(part, name, other, 1)
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
 // locations lists the registry: one row per location id, with the longest of
 // its templates, whose last parameters clients leave out.
 func (c *call) locations() (any, error) {
@@ -146,8 +174,8 @@ func (c *call) locations() (any, error) {
 			row = &location{ID: r.ID, Area: r.Area, ResourceName: r.Resource, ResourceVersion: 1, MinVersion: "5.0", MaxVersion: "7.2", ReleasedVersion: "7.1"}
 			rows[r.ID], order = row, append(order, r.ID)
 		}
-		if len(r.Template) > len(row.RouteTemplate) {
-			row.RouteTemplate = r.Template
+		if t := r.publishedTemplate(); len(t) > len(row.RouteTemplate) {
+			row.RouteTemplate = t
 		}
 	}
 	out := make([]location, 0, len(order))

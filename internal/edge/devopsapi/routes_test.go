@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -395,6 +397,66 @@ func TestDiscoveryListsTheRegistry(t *testing.T) {
 	var data map[string]any
 	if got := w.call(h, "reader", "GET", "/default/_apis/ConnectionData", "", &data); got != 200 || data["deploymentType"] != "onPremises" {
 		t.Errorf("%d %v", got, data)
+	}
+}
+
+func TestDefinitionsArePipelines(t *testing.T) {
+	w := newWorld(t)
+	h := New(w.Services)
+	for i, name := range []string{"ci", "Release"} {
+		w.must(w.Runs.Pipelines.Insert(context.Background(), &run.Pipeline{ID: strconv.Itoa(i + 1), Num: i + 1, ProjectID: w.shop.ID, Key: w.shop.ID + "/" + strings.ToLower(name), Name: name, Path: name + ".yml"}))
+	}
+	for query, want := range map[string]int{"": 2, "?name=RELEASE": 1, "?name=*e*": 1, "?name=other": 0, "?$top=1": 1} {
+		var found list[buildDefinition]
+		if status := w.call(h, "reader", "GET", "/default/shop/_apis/build/definitions"+query, "", &found); status != 200 || found.Count != want {
+			t.Errorf("%s: %d, %d definitions, want %d", query, status, found.Count, want)
+		}
+	}
+	var one buildDefinition
+	if status := w.call(h, "reader", "GET", "/default/shop/_apis/build/definitions/2", "", &one); status != 200 || one.Name != "Release" || one.Process.File != "Release.yml" || one.Type != "build" {
+		t.Errorf("%d %+v", status, one)
+	}
+	if status := w.call(h, "reader", "GET", "/default/shop/_apis/build/definitions/3", "", nil); status != 404 {
+		t.Errorf("one that is not there: %d", status)
+	}
+}
+
+// What clients of the service fill in, by location id: a parameter that the
+// template calls otherwise would be left out of the address.
+var filledIn = map[string]string{
+	"603fe2ac-9723-48b9-88ad-09305aa6c6e1": "projectId", "225f7195-f9c7-4d14-ab28-a83f7ff77e1f": "project repositoryId",
+	"c2570c3b-5b3f-41b8-98bf-5407bfde8d58": "project repositoryId commitId", "9946fd70-0d40-406e-b686-b4744cbbcc37": "project repositoryId pullRequestId",
+	"4b6702c7-aa35-4b89-9c96-b9abf6d3e540": "project repositoryId pullRequestId reviewerId", "dad91cbe-d183-45f8-9c6e-9c1164472121": "project configurationId",
+	"28e1305e-2afe-47bf-abaf-cbb0e6a91988": "project pipelineId", "7859261e-d2e9-4a68-b820-a5d84cc5bb3d": "project pipelineId runId",
+	"0cd358e1-9217-4d94-8269-1c1ee6f93dcf": "project buildId", "1db06c96-014e-44e1-ac91-90b2d4b3e984": "project buildId", "6e6114b2-8161-44c8-8f6c-c5505782427f": "project buildId tag",
+	"8baac422-4c6e-4de5-8532-db96d92acffa": "project buildId timelineId", "35a80daf-7f30-45fc-86e8-6b813d9c90df": "project buildId logId",
+	"af5122d3-3438-485e-a25a-2dbbfde84ee6": "project buildId timelineId recordId type name", "557624af-b29e-4c20-8ab0-0399d2204f3f": "scopeIdentifier hubName planId",
+	"8572b1fc-2482-47fa-8f74-7e3ed53ee54b": "project environmentId", "a8c47e17-4d56-4a56-92bb-de7ea7dc65be": "poolId", "f5b09dd5-9d54-45a1-8b5a-1c8287d634cc": "project groupId",
+	"cadb3810-d47d-4a3c-a234-fe5f3be50138": "project runId", "4637d869-3a76-4468-8057-0bb02aa385cf": "project runId testCaseResultId",
+	"dbeaf647-6167-421a-bda9-c9327b25e2e6": "project definitionId", "e85f1c62-adfc-4b74-b618-11a150fb195e": "project endpointId", "adcfd8bc-b184-43ba-bd84-7c8c6a2ff421": "project secureFileId",
+}
+
+func TestClientsFillInTheTemplatesThatAreListed(t *testing.T) {
+	w := newWorld(t)
+	var all list[location]
+	w.call(New(w.Services), "", "OPTIONS", "/default/_apis/", "", &all)
+	seen, parameter := 0, regexp.MustCompile(`\{\*?(\w+)\}`)
+	for _, l := range all.Value {
+		names, known := filledIn[l.ID]
+		if !known {
+			continue
+		}
+		seen++
+		var found []string
+		for _, m := range parameter.FindAllStringSubmatch(l.RouteTemplate, -1) {
+			found = append(found, m[1])
+		}
+		if got := strings.Join(found, " "); got != names {
+			t.Errorf("%s %s: clients fill in %s", l.ResourceName, l.RouteTemplate, names)
+		}
+	}
+	if seen != len(filledIn) {
+		t.Errorf("%d of %d are listed", seen, len(filledIn))
 	}
 }
 

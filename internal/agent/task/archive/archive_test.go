@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"penstock.dev/penstock/internal/agent/task/tasktest"
+	"penstock.dev/penstock/internal/base/fault"
 )
 
 func TestPackAndUnpack(t *testing.T) {
@@ -67,17 +68,32 @@ func TestArchiveDetails(t *testing.T) {
 
 func TestExtractDetails(t *testing.T) {
 	d := tasktest.New(t)
-	d.Write(map[string]string{"in/a": "new", "out/a": "old", "out/kept": "", "plain.txt": "x"})
-	if err := d.Run("ArchiveFiles@2", map[string]string{"rootFolderOrFile": "in", "includeRootFolder": "false", "archiveFile": "x.tgz", "archiveType": "tar"}); err != nil {
+	d.Write(map[string]string{"in/a": "new", "in/b": "b", "out/kept": "", "plain.txt": "x"})
+	if err := os.Chmod(filepath.Join(d.Dir, "in", "a"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	in := map[string]string{"archiveFilePatterns": "x.tgz", "destinationFolder": "out", "cleanDestinationFolder": "false"}
-	if err := d.Run("ExtractFiles@1", in); err != nil || d.Read("out/a") != "old" {
-		t.Errorf("without overwriting: %q %v", d.Read("out/a"), err)
+	for archive, kind := range map[string]string{"x.tgz": "tar", "x.zip": "zip"} {
+		d.Write(map[string]string{"out/a": "old"})
+		if err := d.Run("ArchiveFiles@2", map[string]string{"rootFolderOrFile": "in", "includeRootFolder": "false", "archiveFile": archive, "archiveType": kind}); err != nil {
+			t.Fatal(err)
+		}
+		in := map[string]string{"archiveFilePatterns": archive, "destinationFolder": "out", "cleanDestinationFolder": "false"}
+		if err := d.Run("ExtractFiles@1", in); fault.CodeOf(err) != "extract-exists" || d.Read("out/a") != "old" || d.Read("out/b") != "b" {
+			t.Errorf("%s without overwriting: %q %v", archive, d.Read("out/a"), err)
+		}
+		in["overwriteExistingFiles"] = "true"
+		if err := d.Run("ExtractFiles@1", in); err != nil || d.Read("out/a") != "new" {
+			t.Errorf("%s overwriting: %q %v", archive, d.Read("out/a"), err)
+		}
+		if info, err := os.Stat(filepath.Join(d.Dir, "out", "a")); err != nil || info.Mode().Perm()&0o111 == 0 {
+			t.Errorf("%s: the mode of what was replaced stays: %v", archive, info)
+		}
+		if err := os.RemoveAll(filepath.Join(d.Dir, "out")); err != nil {
+			t.Fatal(err)
+		}
 	}
-	in["overwriteExistingFiles"] = "true"
-	if err := d.Run("ExtractFiles@1", in); err != nil || d.Read("out/a") != "new" {
-		t.Errorf("overwriting: %q %v", d.Read("out/a"), err)
+	if err := os.Remove(filepath.Join(d.Dir, "x.zip")); err != nil {
+		t.Fatal(err)
 	}
 	if err := d.Run("ExtractFiles@1", map[string]string{"archiveFilePatterns": "*.zip", "destinationFolder": "out"}); err != nil || len(d.Issues) != 1 || tasktest.Files(filepath.Join(d.Dir, "out")) != "" {
 		t.Errorf("no match is a warning, and cleans: %v %v", err, d.Issues)

@@ -6,8 +6,10 @@ import (
 	"compress/gzip"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ulikunitz/xz"
@@ -45,11 +47,34 @@ func extractFiles(ctx context.Context, c *task.Context) error {
 	}
 	for _, a := range archives {
 		c.Printf("Extracting %s to %s", a, to)
-		if err := extract(ctx, c, a, to, !c.Bool("overwriteExistingFiles")); err != nil {
+		var stayed kept
+		if !c.Bool("overwriteExistingFiles") {
+			stayed = kept{}
+		}
+		if err := extract(ctx, c, a, to, stayed); err != nil {
+			return err
+		}
+		if err := stayed.fault(to); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// kept are the files that are there already and stay; nil where nothing stays.
+type kept map[string]bool
+
+func (k kept) add(name string) { k[name] = true }
+
+// fault fails the step where files stayed, as the tools of the service do on
+// Linux once the rest is extracted.
+func (k kept) fault(dir string) error {
+	if len(k) == 0 {
+		return nil
+	}
+	first := slices.Min(slices.Collect(maps.Keys(k)))
+	return fault.New(fault.Conflict, "extract-exists", "%d files of the archive are there already and were not replaced", len(k)).At("%s", dir).Got("%s", first).
+		Try("set overwriteExistingFiles or cleanDestinationFolder to true")
 }
 
 // cleanFolder deletes the destination, unless that is a folder nobody can mean.
@@ -97,11 +122,11 @@ var kinds = []struct {
 	{".tar.xz", true, "xz"}, {".txz", true, "xz"}, {".tar", true, ""}, {".gz", false, "gz"}, {".bz2", false, "bz2"}, {".xz", false, "xz"},
 }
 
-func extract(ctx context.Context, c *task.Context, file, to string, keep bool) error {
+func extract(ctx context.Context, c *task.Context, file, to string, stayed kept) error {
 	name := strings.ToLower(filepath.Base(file))
 	for _, end := range []string{".zip", ".jar", ".war", ".ear"} {
 		if strings.HasSuffix(name, end) {
-			return unzip(file, to, keep)
+			return unzip(file, to, stayed)
 		}
 	}
 	for _, k := range kinds {
@@ -114,13 +139,17 @@ func extract(ctx context.Context, c *task.Context, file, to string, keep bool) e
 		}
 		defer func() { _ = in.Close() }()
 		if !k.tar {
-			return single(in, k.compression, filepath.Base(file[:len(file)-len(k.end)]), to, keep)
+			return single(in, k.compression, filepath.Base(file[:len(file)-len(k.end)]), to, stayed)
 		}
 		r, err := pack.Decompressor(in, k.compression)
 		if err != nil {
 			return fault.Wrap(err, fault.Invalid, "archive-unreadable", "%s cannot be read", file)
 		}
-		_, err = pack.Untar(r, to, pack.Options{Limits: limits, Keep: keep})
+		o := pack.Options{Limits: limits}
+		if stayed != nil {
+			o.Keep = stayed.add
+		}
+		_, err = pack.Untar(r, to, o)
 		return err
 	}
 	program, err := findSevenZip(c)
@@ -128,7 +157,7 @@ func extract(ctx context.Context, c *task.Context, file, to string, keep bool) e
 		return err
 	}
 	mode := "-aoa"
-	if keep {
+	if stayed != nil {
 		mode = "-aos"
 	}
 	code, err := c.Exec(ctx, task.Command{Path: program, Args: []string{"x", mode, "-o" + to, "--", file}, Dir: to, Plain: true})
@@ -138,17 +167,19 @@ func extract(ctx context.Context, c *task.Context, file, to string, keep bool) e
 	return err
 }
 
-func unzip(file, to string, keep bool) error {
+func unzip(file, to string, stayed kept) error {
 	r, err := zip.OpenReader(file)
 	if err != nil {
 		return fault.Wrap(err, fault.Invalid, "archive-unreadable", "%s cannot be read", file)
 	}
 	defer func() { _ = r.Close() }()
-	if keep {
+	if stayed != nil {
 		var fresh []*zip.File
 		for _, f := range r.File {
 			if _, err := os.Lstat(filepath.Join(to, filepath.FromSlash(f.Name))); err != nil || strings.HasSuffix(f.Name, "/") {
 				fresh = append(fresh, f)
+			} else {
+				stayed.add(f.Name)
 			}
 		}
 		r.File = fresh
@@ -157,7 +188,7 @@ func unzip(file, to string, keep bool) error {
 }
 
 // single extracts a file that is compressed alone.
-func single(in io.Reader, compression, name, to string, keep bool) error {
+func single(in io.Reader, compression, name, to string, stayed kept) error {
 	var r io.Reader
 	var err error
 	switch compression {
@@ -176,7 +207,8 @@ func single(in io.Reader, compression, name, to string, keep bool) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	if _, err := root.Lstat(name); err == nil && keep {
+	if _, err := root.Lstat(name); err == nil && stayed != nil {
+		stayed.add(name)
 		return nil
 	}
 	out, err := root.Create(name)

@@ -59,7 +59,7 @@ func TestArguments(t *testing.T) {
 		{"DotNetCoreCLI@2", map[string]string{"command": "push"}, "!secret variable"},
 		{"Docker@2", map[string]string{"command": "build", "repository": "Shop/Web", "tags": "1\nlatest, 2", "addPipelineData": "false"}, "docker build -f DIR/app/Dockerfile -t shop/web:1 -t shop/web:latest -t shop/web:2 DIR/app"},
 		{"Docker@2", map[string]string{"containerRegistry": "acr", "repository": "web", "tags": "1", "addPipelineData": "false", "buildContext": "."},
-			"docker build -f DIR/app/Dockerfile -t example.io/web:1 DIR\ndocker login --username me --password-stdin example.io\ndocker push example.io/web:1"},
+			"docker login --username me --password-stdin example.io\ndocker build -f DIR/app/Dockerfile -t example.io/web:1 DIR\ndocker push example.io/web:1"},
 		{"Docker@2", map[string]string{"command": "push", "containerRegistry": "nobody", "repository": "web"}, "!no service connection nobody"},
 		{"Docker@2", map[string]string{"command": "start", "container": "c1"}, "docker start c1"},
 		{"Maven@4", map[string]string{"mavenPomFile": "pom.xml", "goals": "clean verify", "options": "-B", "publishJUnitResults": "false"}, "mvn -version\nmvn -f DIR/pom.xml -B clean verify"},

@@ -156,7 +156,24 @@ func (w *dockerRun) images() ([]string, error) {
 	return list, nil
 }
 
+// signedIn logs in to the registry of the step once; base images may lie there too.
+func (w *dockerRun) signedIn(ctx context.Context) error {
+	if w.reg == nil || w.reg.user == "" {
+		return nil
+	}
+	if _, known := w.c.Lookup("DOCKER_CONFIG"); known {
+		return nil
+	}
+	return w.login(ctx)
+}
+
 func (w *dockerRun) build(ctx context.Context, arguments string) error {
+	if err := w.signedIn(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		w.c.Warn("The registry %s does not let the job in (%s): base images of it cannot be read.", w.reg.host, err)
+	}
 	base, _ := w.c.Lookup("System.DefaultWorkingDirectory")
 	files, err := task.FindFiles(base, cmp.Or(w.c.Input("Dockerfile"), "**/Dockerfile"))
 	if err != nil {
@@ -212,12 +229,8 @@ func (w *dockerRun) push(ctx context.Context, arguments string) error {
 	if len(images) == 0 {
 		return fault.New(fault.Invalid, "input-missing", "Input required: repository, and at least one of tags")
 	}
-	if w.reg != nil {
-		if _, known := w.c.Lookup("DOCKER_CONFIG"); !known && w.reg.user != "" {
-			if err := w.login(ctx); err != nil {
-				return err
-			}
-		}
+	if err := w.signedIn(ctx); err != nil {
+		return err
 	}
 	more, err := task.SplitArgs(strings.ReplaceAll(arguments, "\n", " "))
 	if err != nil {

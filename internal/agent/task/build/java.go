@@ -72,6 +72,11 @@ func testsOf(ctx context.Context, c *task.Context, err error) error {
 		return err
 	}
 	base, _ := c.Lookup("System.DefaultWorkingDirectory")
+	// A build without tests is no reason for a warning.
+	if files, findErr := task.FindFiles(base, strings.Split(c.Inputs["testresultsfiles"], "\n")...); findErr == nil && len(files) == 0 {
+		c.Printf("No test result files matching %s were found, so publishing JUnit test results is being skipped.", strings.TrimSpace(c.Inputs["testresultsfiles"]))
+		return err
+	}
 	c.Inputs["testrunner"] = "JUnit"
 	return errors.Join(err, task.PublishMatching(ctx, c, base, c.Inputs["testresultsfiles"]))
 }
@@ -133,7 +138,7 @@ func gradle(ctx context.Context, c *task.Context) error {
 		return err
 	}
 	// Git on Windows loses the mode.
-	if err := os.Chmod(wrapper, info.Mode().Perm()|0o100); err != nil {
+	if err := os.Chmod(wrapper, info.Mode().Perm()|0o111); err != nil {
 		return err
 	}
 	env, err := javaEnv(c, "GRADLE_OPTS", c.Input("gradleOpts"))

@@ -99,7 +99,7 @@ func (t *tool) download(ctx context.Context, c *task.Context, limit *semver.Cons
 	}
 	tools, _ := c.Lookup("Agent.ToolsDirectory")
 	dir := filepath.Join(tools, t.name, best.version.String(), arch)
-	f := found{best.version, dir, "tool cache"}
+	f := found{best.version, dir, toolCache}
 	if _, err := os.Stat(dir + ".complete"); err == nil {
 		return f, nil
 	}

@@ -58,7 +58,11 @@ func constraint(tool, spec string) (*semver.Constraints, error) {
 	return limit, nil
 }
 
-// installed lists what the machine has, the newest first.
+// toolCache is where of what lies in Agent.ToolsDirectory.
+const toolCache = "tool cache"
+
+// installed lists what the machine has, the newest first: that of the cache, then
+// the rest.
 func (t *tool) installed(ctx context.Context, c *task.Context, arch string) []found {
 	var list []found
 	tools, _ := c.Lookup("Agent.ToolsDirectory")
@@ -69,7 +73,7 @@ func (t *tool) installed(ctx context.Context, c *task.Context, arch string) []fo
 			continue
 		}
 		if version, err := semver.NewVersion(v.Name()); err == nil {
-			list = append(list, found{version, dir, "tool cache"})
+			list = append(list, found{version, dir, toolCache})
 		}
 	}
 	for _, p := range t.programs {
@@ -116,8 +120,18 @@ func (t *tool) home(ctx context.Context, c *task.Context, file string) string {
 	return dir
 }
 
+// sortNewest puts the newest first; what the cache has goes before the rest,
+// because it is what the machine's owner means tasks to use.
 func sortNewest(list []found) {
-	slices.SortStableFunc(list, func(a, b found) int { return b.version.Compare(a.version) })
+	slices.SortStableFunc(list, func(a, b found) int {
+		switch inA, inB := a.where == toolCache, b.where == toolCache; {
+		case inA == inB:
+			return b.version.Compare(a.version)
+		case inA:
+			return -1
+		}
+		return 1
+	})
 }
 
 // globHome lists the folders of a pattern that may begin with ~.

@@ -79,6 +79,20 @@ func TestUsePythonVersion(t *testing.T) {
 	}
 }
 
+// What the cache has wins over a newer one of the machine.
+func TestTheCacheGoesBeforeTheMachine(t *testing.T) {
+	d := tasktest.New(t)
+	only(t, d)
+	cached(t, d, "Python", "3.12.0")
+	d.Program("python3", "echo Python 3.13.1")
+	if err := d.Run("UsePythonVersion@0", map[string]string{"versionSpec": "3.x", "architecture": archOf("")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Outputs["pythonLocation"]; filepath.Base(filepath.Dir(got)) != "3.12.0" {
+		t.Errorf("it is %s", got)
+	}
+}
+
 func TestProgramOfTheMachine(t *testing.T) {
 	d := tasktest.New(t)
 	only(t, d)

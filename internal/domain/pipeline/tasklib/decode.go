@@ -52,6 +52,7 @@ type file struct {
 	RunsOn              texts
 	Demands             texts
 	Inputs              []fileInput
+	Groups              []struct{ Name, VisibleRule text }
 	OutputVariables     []struct{ Name, Description text }
 	Restrictions        *struct {
 		Commands          struct{ Mode text }
@@ -70,6 +71,7 @@ type fileInput struct {
 	DefaultValue text
 	Required     truth
 	VisibleRule  text
+	GroupName    text
 	Options      options
 }
 
@@ -83,9 +85,13 @@ func (f *file) definition() *Definition {
 	if d.Help == "" {
 		d.Help = string(f.HelpMarkDown)
 	}
+	groups := map[text]text{}
+	for _, g := range f.Groups {
+		groups[g.Name] = g.VisibleRule
+	}
 	for _, in := range f.Inputs {
 		if name := strings.TrimSpace(string(in.Name)); name != "" {
-			d.Inputs = append(d.Inputs, Input{name, in.Aliases, string(in.Type), string(in.Label), string(in.DefaultValue), bool(in.Required), string(in.VisibleRule), in.Options})
+			d.Inputs = append(d.Inputs, Input{name, in.Aliases, string(in.Type), string(in.Label), string(in.DefaultValue), bool(in.Required), string(in.VisibleRule), string(groups[in.GroupName]), in.Options})
 		}
 	}
 	for _, o := range f.OutputVariables {

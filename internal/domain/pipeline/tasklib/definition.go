@@ -43,6 +43,7 @@ type Input struct {
 	Default     string   `json:"defaultValue,omitempty"`
 	Required    bool     `json:"required,omitempty"`
 	VisibleRule string   `json:"visibleRule,omitempty"`
+	GroupRule   string   `json:"groupRule,omitempty"` // of the group that it stands in
 	Options     []Option `json:"options,omitempty"`
 }
 

@@ -1,6 +1,8 @@
 package tasklib
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -100,13 +102,36 @@ func (d *Definition) asCatalog() *catalog.Task {
 		for _, o := range in.Options {
 			c.Options = append(c.Options, o.Value)
 		}
-		if in.VisibleRule != "" {
-			c.Visible = []string{in.VisibleRule}
-		}
+		c.Visible = d.rules(&in)
 		t.Inputs = append(t.Inputs, c)
 	}
 	return t
 }
+
+// rules are all that have to hold for an input to count: its own, that of its
+// group, and those of the inputs that these speak of, because a choice that is
+// not offered decides nothing.
+func (d *Definition) rules(in *Input) []string {
+	var list []string
+	seen, open := map[string]bool{in.Name: true}, []*Input{in}
+	for ; len(open) > 0; open = open[1:] {
+		for _, rule := range []string{open[0].VisibleRule, open[0].GroupRule} {
+			if rule == "" || slices.Contains(list, rule) {
+				continue
+			}
+			list = append(list, rule)
+			for _, m := range inputNames.FindAllStringSubmatch(rule, -1) {
+				if other := d.Input(m[1]); other != nil && !seen[other.Name] {
+					seen[other.Name], open = true, append(open, other)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// inputNames finds the inputs that a rule compares.
+var inputNames = regexp.MustCompile(`(?i)([a-z0-9_.-]+)\s*(?:[=!]|(?:not)?(?:contains|startswith|endswith|in)\b)`)
 
 // InstanceName is how a step is called that has no name of its own: the format
 // of the task with $(input) replaced. Macros of the values stay.

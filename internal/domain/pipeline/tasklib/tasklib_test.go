@@ -124,6 +124,32 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// What is not offered need not be there: an input whose choice is hidden itself,
+// and one in a group that is.
+func TestHiddenInputsAreNotMissing(t *testing.T) {
+	d := parse(t, `{"id": "0F0E0D0C-1111-2222-3333-444455556666", "name": "Push", "version": {"Major": 1, "Minor": 0, "Patch": 0}, "execution": {"Node20_1": {"target": "main.js"}},
+  "groups": [{"name": "pushing", "visibleRule": "command = push"}],
+  "inputs": [
+    {"name": "command", "type": "pickList", "required": true, "defaultValue": "build"},
+    {"name": "registry", "type": "radio", "required": true, "defaultValue": "outside", "visibleRule": "command = push"},
+    {"name": "outside", "type": "string", "required": true, "visibleRule": "registry = outside"},
+    {"name": "tag", "type": "string", "required": true, "groupName": "pushing"}]}`)
+	for _, c := range []struct {
+		step map[string]string
+		want string
+	}{
+		{nil, ""}, {map[string]string{"command": "push"}, "Input required: outside"}, {map[string]string{"command": "push", "outside": "x"}, "Input required: tag"},
+		{map[string]string{"command": "push", "registry": "here", "tag": "1"}, ""},
+	} {
+		if err := d.Missing(c.step, d.Values(c.step, func(s string) string { return s })); (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+			t.Errorf("%v: %v, want %q", c.step, err, c.want)
+		}
+	}
+	if example := d.Example(); strings.Contains(example, "outside:") || strings.Contains(example, "tag:") {
+		t.Errorf("the example shows what is hidden:\n%s", example)
+	}
+}
+
 func TestInstanceName(t *testing.T) {
 	d := parse(t, greet)
 	if got := d.InstanceName(map[string]string{"person": "$(me)\nsecond line"}); got != "Greet $(me) $(other)" {
