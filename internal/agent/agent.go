@@ -201,13 +201,21 @@ func capabilities() map[string]string {
 	host, _ := os.Hostname()
 	c := map[string]string{"Agent.OS": map[string]string{"linux": "Linux", "darwin": "Darwin", "windows": "Windows_NT"}[runtime.GOOS],
 		"Agent.OSArchitecture": map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH], "Agent.ComputerName": host}
-	for _, program := range []string{"bash", "sh", "git", "go", "node", "npm", "python3", "python", "java", "mvn", "gradle", "dotnet", "docker", "podman", "make", "gcc", "pwsh", "curl", "kubectl", "helm", "terraform"} {
+	for _, name := range []string{"bash", "sh", "git", "go", "node", "npm", "python3", "python", "java", "mvn", "gradle", "dotnet", "docker", "podman", "make", "gcc", "pwsh", "curl", "kubectl", "helm", "terraform",
+		"ant", "bundler", "clang", "cmake", "gulp", "JDK", "maven", "node.js", "PowerShell", "rake", "ruby", "svn", "subversion"} {
+		program, other := programs[name]
+		if !other {
+			program = name
+		}
 		if p, err := exec.LookPath(program); err == nil {
-			c[program] = p
+			c[name] = p
 		}
 	}
 	return c
 }
+
+// programs are those of capabilities that the service calls otherwise.
+var programs = map[string]string{"bundler": "bundle", "JDK": "javac", "maven": "mvn", "node.js": "node", "PowerShell": "pwsh", "subversion": "svn"}
 
 func (a *Agent) path(rest string) string {
 	return "/" + a.id.Organization + "/_apis/penstock/agent/" + rest

@@ -73,8 +73,8 @@ func (s *step) command(line string) bool {
 		s.Issue("warning", fmt.Sprintf("##vso[%s] is no logging command: there is no area %s", c.Name(), c.Area))
 	case !known:
 		s.commandFailed(c, fault.New(fault.NotFound, "command-unknown", "area %s has no command %s", c.Area, c.Action))
-	case strings.EqualFold(s.spec.TargetCommands, "restricted") && !slices.Contains(unrestricted, c.Name()):
-		s.Issue("warning", fmt.Sprintf("##vso[%s] is not allowed in this step: its target says commands: restricted", c.Name()))
+	case s.forbids(c.Name()) != "":
+		s.Issue("warning", fmt.Sprintf("##vso[%s] is not allowed in this step: %s says commands: restricted", c.Name(), s.forbids(c.Name())))
 	default:
 		if err := do(s, c); err != nil {
 			s.commandFailed(c, err)
@@ -93,17 +93,49 @@ func (s *step) commandFailed(c command.Command, err error) {
 	s.mu.Unlock()
 }
 
-// maySet says whether `target: settableVariables:` lets the step set a
-// variable.
-func (s *step) maySet(name string) bool {
-	if !s.spec.SettableRestricted {
-		return true
-	}
-	for _, pattern := range s.spec.SettableVariables {
-		if ok, err := path.Match(strings.ToLower(strings.ReplaceAll(pattern, "/", "_")), strings.ToLower(strings.ReplaceAll(name, "/", "_"))); err == nil && ok {
-			return true
+// restriction is what the step's target, or its task's own definition, leaves to
+// logging commands.
+type restriction struct {
+	by, list  string // who says so, and where the names are
+	commands  bool   // only those of unrestricted
+	limited   bool   // only the variables that match one of the patterns
+	variables []string
+}
+
+func (s *step) restrictions() []restriction {
+	list := []restriction{{"its target", "target: settableVariables: of this step", strings.EqualFold(s.spec.TargetCommands, "restricted"), s.spec.SettableRestricted, s.spec.SettableVariables}}
+	if s.packaged != nil && s.packaged.found != nil {
+		if r := s.packaged.found.Definition.Restrictions; r != nil {
+			list = append(list, restriction{"its task", "restrictions: settableVariables: of its task", r.Commands == "restricted", r.Limited, r.Variables})
 		}
 	}
-	s.Issue("warning", fmt.Sprintf("variable %s is not set: target: settableVariables: of this step does not list it", name))
-	return false
+	return list
+}
+
+// forbids says who does not allow a logging command; "" = nobody.
+func (s *step) forbids(command string) string {
+	for _, r := range s.restrictions() {
+		if r.commands && !slices.Contains(unrestricted, command) {
+			return r.by
+		}
+	}
+	return ""
+}
+
+// maySet says whether the step may set a variable.
+func (s *step) maySet(name string) bool {
+	for _, r := range s.restrictions() {
+		if r.limited && !slices.ContainsFunc(r.variables, func(pattern string) bool { return matchesName(pattern, name) }) {
+			s.Issue("warning", fmt.Sprintf("variable %s is not set: %s does not list it", name, r.list))
+			return false
+		}
+	}
+	return true
+}
+
+// matchesName matches with wildcards; a slash is a letter like others.
+func matchesName(pattern, name string) bool {
+	flat := strings.NewReplacer("/", "_")
+	ok, err := path.Match(strings.ToLower(flat.Replace(pattern)), strings.ToLower(flat.Replace(name)))
+	return err == nil && ok
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -77,6 +78,9 @@ func errOf(p *packaged) error {
 // packagePart runs one part of the step's package.
 func (s *step) packagePart(part tasklib.Part) task.Func {
 	return func(ctx context.Context, _ *task.Context) error {
+		if part == tasklib.Main {
+			s.checkDemands()
+		}
 		url, _ := s.Lookup("System.TeamFoundationCollectionUri")
 		proxy := nodetask.ProxyOf(os.Getenv)
 		s.addSecret(proxy.Password)
@@ -95,6 +99,22 @@ func TaskError(ctx context.Context, library Library, name, version string) error
 	s.usePackage(ctx)
 	_, err := s.task()
 	return err
+}
+
+// checkDemands names what the task wants of a machine and this one does not have.
+// On the service no agent would get the job; here the task may do without.
+func (s *step) checkDemands() {
+	demands := s.packaged.found.Definition.Demands
+	if len(demands) == 0 {
+		return
+	}
+	have := capabilities()
+	have["Agent.Version"] = nodetask.AgentVersion
+	for _, d := range demands {
+		if !pipeline.MatchDemand(d, have) {
+			s.Issue("warning", fmt.Sprintf("task %s demands %q, which this machine does not have; it may fail for that", s.packaged.found.Name, d))
+		}
+	}
 }
 
 // noTask says that a task is neither built in nor in a store.

@@ -87,6 +87,29 @@ func TestPartThatSaysItFailed(t *testing.T) {
 	}
 }
 
+// What a definition restricts and demands.
+func TestRestrictionsAndDemandsOfTasks(t *testing.T) {
+	says := `//> say ##vso[task.setvariable variable=OkOne]a
+//> say ##vso[task.setvariable variable=other]b
+//> say ##vso[build.updatebuildnumber]9
+//> say end`
+	task := map[string]string{"task.json": definitionOf("Careful", "1", `,"demands":["sh","warp-drive","Agent.Version -gtVersion 99.0"],"restrictions":{"commands":{"mode":"restricted"},"settableVariables":{"allowed":["ok*"]}}`), "main.js": says}
+	rep, m := runPackages(t, context.Background(), Machine{Tasks: shelf(t, task), NodeFolder: nodetest.Install(t, 20)}, pipeline.Step{Task: "Careful", Version: "1"}, bash(`echo "[$OKONE][$OTHER]"`))
+	needs(t, m.logs[2], "[a][]")
+	if rep.Number != "" || rep.Result != run.Succeeded {
+		t.Errorf("%+v", rep)
+	}
+	want := []string{`task Careful demands "warp-drive"`, `task Careful demands "Agent.Version -gtVersion 99.0"`, "variable other is not set: restrictions: settableVariables: of its task", "##vso[build.updatebuildnumber] is not allowed in this step: its task says"}
+	if len(m.steps[1].Warnings) != len(want) {
+		t.Errorf("%q", m.steps[1].Warnings)
+	}
+	for i, text := range want {
+		if i < len(m.steps[1].Warnings) && !strings.Contains(m.steps[1].Warnings[i], text) {
+			t.Errorf("%q, want %q", m.steps[1].Warnings[i], text)
+		}
+	}
+}
+
 func TestPackagedTaskIsCanceled(t *testing.T) {
 	task := map[string]string{"task.json": definitionOf("Waits", "1", `,"postjobexecution":{"Node20_1":{"target":"post.js"}}`), "main.js": "//> say begun\n//> wait", "post.js": "//> say cleaned up"}
 	machine := Machine{Tasks: shelf(t, task), NodeFolder: nodetest.Install(t, 20), AgentName: "a", Work: t.TempDir()}
