@@ -68,8 +68,34 @@ func (p *staged) read() error {
 	if err != nil {
 		return err
 	}
-	p.def, err = Parse(data)
-	return err
+	if p.def, err = Parse(data); err != nil {
+		return err
+	}
+	return p.built()
+}
+
+// built refuses sources: a part of a task that runs on Node needs one of the
+// programs that its definition names.
+func (p *staged) built() error {
+	for _, part := range []Part{PreJob, Main, PostJob} {
+		var missing []string
+		for _, h := range p.def.Handlers(part) {
+			name := strings.ReplaceAll(h.Target, `\`, "/")
+			if !strings.HasPrefix(strings.ToLower(h.Kind), "node") || strings.Contains(name, "$(") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(p.dir, filepath.FromSlash(name))); err == nil {
+				missing = nil
+				break
+			}
+			missing = append(missing, h.Target)
+		}
+		if len(missing) > 0 {
+			return fault.New(fault.Invalid, "task-package", "the package of task %s@%s has no %s: it is not built", p.def.Name, p.def.Version, missing[0]).
+				Try("build it first, as a rule with npm install and npx tsc, and add the folder again")
+		}
+	}
+	return nil
 }
 
 // install moves what was staged to its places.

@@ -145,7 +145,7 @@ func TestAddOfAnExtension(t *testing.T) {
 
 func TestAddOfFoldersAndArchives(t *testing.T) {
 	s := Store{t.TempDir()}
-	dir := folder(t, "a/task.json", taskJSON("A", id("a"), "1.2.3"), "a/main.js", "x", "a/sub/task.json", "not read", "b/task.json", taskJSON("B", id("b"), "1.0.0"),
+	dir := folder(t, "a/task.json", taskJSON("A", id("a"), "1.2.3"), "a/main.js", "x", "a/sub/task.json", "not read", "b/task.json", taskJSON("B", id("b"), "1.0.0"), "b/main.js", "",
 		"node_modules/c/task.json", "not read", ".git/task.json", "not read")
 	if err := os.Symlink("main.js", filepath.Join(dir, "a", "link.js")); err != nil {
 		t.Skip("links are not available: ", err)
@@ -184,7 +184,7 @@ func TestAddOfFoldersAndArchives(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	s := Store{t.TempDir()}
-	outside := folder(t, "task.json", taskJSON("A", id("a"), "1.0.0"))
+	outside := folder(t, "task.json", taskJSON("A", id("a"), "1.0.0"), "main.js", "")
 	if err := os.Symlink("/etc/passwd", filepath.Join(outside, "link")); err != nil {
 		t.Skip("links are not available: ", err)
 	}
@@ -200,8 +200,9 @@ func TestAddRefuses(t *testing.T) {
 		{"link outside of an archive", archive(t, "a.zip", "task.json", good, "l@", "../../x"), "archive-entry-outside"},
 		{"entry outside", archive(t, "a.zip", "a/task.json", good, "a/../../evil", "x"), "archive-entry-outside"},
 		{"name outside", archive(t, "a.zip", "task.json", taskJSON("../../A", id("a"), "1.0.0")), "task-definition"},
-		{"second is broken", archive(t, "a.zip", "a/task.json", good, "b/task.json", "{"), "task-definition"},
-		{"the same twice", archive(t, "a.zip", "a/task.json", good, "b/task.json", good), "task-package"},
+		{"second is broken", archive(t, "a.zip", "a/task.json", good, "a/main.js", "", "b/task.json", "{"), "task-definition"},
+		{"not built", archive(t, "a.zip", "task.json", good, "main.ts", ""), "task-package"},
+		{"the same twice", archive(t, "a.zip", "a/task.json", good, "a/main.js", "", "b/task.json", good, "b/main.js", ""), "task-package"},
 		{"contribution without task", archive(t, "a.vsix", "extension.vsixmanifest", "<P/>", "extension.vsomanifest", `{"contributions":[{"id":"x","type":"ms.vss-distributed-task.task","properties":{"name":"gone"}}]}`, "a/task.json", good), "task-package"},
 		{"broken manifest", archive(t, "a.vsix", "extension.vsixmanifest", "<P/>", "extension.vsomanifest", `{`, "a/task.json", good), "task-package"},
 	} {
@@ -218,6 +219,25 @@ func TestAddRefuses(t *testing.T) {
 	files, err := os.ReadDir(s.Dir)
 	if err != nil || len(files) > 0 {
 		t.Errorf("the store has %v %v", files, err)
+	}
+}
+
+// One of the programs for a part is enough, and other hosts than Node need none.
+func TestBuilt(t *testing.T) {
+	definition := func(more string) string {
+		return strings.Replace(taskJSON("A", id("a"), "1.0.0"), `"execution":{"Node20_1":{"target":"main.js"}}`, more, 1)
+	}
+	for more, want := range map[string]string{
+		`"execution":{"Node20_1":{"target":"new\\main.js"},"Node10":{"target":"main.js"}}`:             "",
+		`"execution":{"Node20_1":{"target":"new\\main.js"}}`:                                           `has no new\main.js: it is not built`,
+		`"execution":{"PowerShell3":{"target":"none.ps1"}}`:                                            "",
+		`"execution":{"Node10":{"target":"$(currentDirectory)\\none.js"}}`:                             "",
+		`"prejobexecution":{"Node10":{"target":"pre.js"}},"execution":{"Node10":{"target":"main.js"}}`: "has no pre.js",
+	} {
+		_, err := Store{t.TempDir()}.Add(folder(t, "task.json", definition(more), "main.js", ""), AddOptions{Now: now})
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", more, err)
+		}
 	}
 }
 
@@ -266,7 +286,7 @@ func TestHalfAdded(t *testing.T) {
 }
 
 func extensionFileOf(t *testing.T, version string) string {
-	return archive(t, "a.zip", "task.json", taskJSON("Greet", id("a"), version))
+	return archive(t, "a.zip", "task.json", taskJSON("Greet", id("a"), version), "main.js", "")
 }
 
 func TestLibrary(t *testing.T) {
@@ -286,7 +306,7 @@ func TestLibrary(t *testing.T) {
 	if err == nil || !strings.Contains(err.(*fault.Error).Do, "Greet") {
 		t.Errorf("%v", err)
 	}
-	add(t, one, archive(t, "a.zip", "task.json", taskJSON("Greet", id("b"), "1.0.0")))
+	add(t, one, archive(t, "a.zip", "task.json", taskJSON("Greet", id("b"), "1.0.0"), "main.js", ""))
 	_, err = l.Find(context.Background(), "Greet", "2")
 	if fault.CodeOf(err) != "task-ambiguous" || !strings.Contains(err.(*fault.Error).Found, id("b")) {
 		t.Errorf("%v", err)
