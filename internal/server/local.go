@@ -351,6 +351,8 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 	defer sub.Close()
 	tick := time.NewTicker(50 * time.Millisecond) // log lines come without a signal
 	defer tick.Stop()
+	always := make(chan time.Time)
+	close(always)
 	follower := &run.Follower{Logs: l.runs.Logs}
 	cancelled := ctx.Done()
 	for {
@@ -368,15 +370,19 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 		if l.o.Look != nil {
 			l.o.Look(d)
 		}
-		if d.Run.State == run.Completed {
+		if d.Run.State == run.Completed && !follower.Behind() {
 			return d, nil
 		}
 		if err := l.answer(work, d); err != nil {
 			return nil, err
 		}
+		var ready <-chan time.Time = tick.C
+		if follower.Behind() {
+			ready = always
+		}
 		select {
 		case <-sub.C:
-		case <-tick.C:
+		case <-ready:
 		case <-agents.Done():
 			return nil, context.Cause(agents)
 		case err := <-l.failed:
