@@ -120,10 +120,7 @@ func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
 		return nil, nil // its logs were whole before it ended
 	}
 	var out []Event
-	name := j.Phase
-	if j.Name != j.Phase {
-		name += " " + j.Name
-	}
+	name := EventJob(j.Phase, j.Name)
 	for i := range j.Steps {
 		s := &j.Steps[i]
 		if s.State == Pending {
@@ -153,6 +150,15 @@ func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
 		out = append(out, Event{Type: "job", Stage: j.Stage, Job: name, Attempt: j.Attempt, Result: j.Result, Cause: j.Cause})
 	}
 	return out, nil
+}
+
+// EventJob is how an event names a job: JOB, or JOB LEG and JOB HOOK. The last part
+// alone is that of other jobs, too.
+func EventJob(phase, name string) string {
+	if phase == "" || name == phase {
+		return name
+	}
+	return phase + " " + name
 }
 
 // newLines reads a log from where it was left, and says whether there is more. The
