@@ -39,6 +39,7 @@ type LocalOptions struct {
 	Connections  []serviceconnection.Spec
 	SecureFiles  map[string][]byte    // name → content
 	Machines     map[string][]LocalVM // of environments, by name
+	Asked        []string             // environments that wait for an approval
 	Applications []string             // files
 	Pipelines    []LocalPipeline      // of pipeline resources
 	Only         pipeline.Selection
@@ -70,6 +71,7 @@ type LocalGroup struct{ Plain, Secret map[string]string }
 // Question is an approval that a local run waits for.
 type Question struct {
 	Stage, Job   string
+	Environment  string // whose check asks; "" = a step asks
 	Instructions string
 }
 
@@ -326,6 +328,9 @@ func (l *local) environmentsOf(ctx context.Context, q run.QueueRequest) error {
 	if err := l.applicationsOf(ctx); err != nil {
 		return err
 	}
+	if err := l.ask(ctx); err != nil {
+		return err
+	}
 	made := map[string]bool{}
 	for _, r := range reference.Of(plan) {
 		name := strings.ToLower(r.Name)
@@ -406,7 +411,7 @@ func (l *local) answer(ctx context.Context, d *run.Detail) error {
 		if a.Status != environment.Pending {
 			continue
 		}
-		q := Question{Stage: a.Stage, Instructions: a.Instructions}
+		q := Question{Stage: a.Stage, Environment: a.Environment, Instructions: a.Instructions}
 		for _, j := range d.Jobs {
 			if j.ID == a.JobID {
 				q.Job = j.Phase

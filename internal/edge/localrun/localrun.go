@@ -46,7 +46,9 @@ type Request struct {
 	OnLook             func(*run.Detail) // nil = nobody looks
 	OnEvent            func(run.Event)
 	// Ask decides an approval: true lets the run go on.
-	Ask func(ctx context.Context, stage, job, instructions string) (bool, error)
+	Ask func(ctx context.Context, q Question) (bool, error)
+	// Asked are environments that wait for an answer.
+	Asked []string
 	// Break decides what becomes of a step; nil = nobody is asked.
 	Break  func(ctx context.Context, at *run.Stop) run.Decision
 	Record func(run.RecordedStep)
