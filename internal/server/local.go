@@ -99,7 +99,7 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 	}
 	defer unlock()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
-	l := &local{o: o, failed: make(chan error, 1), bares: map[string]string{}, asIs: map[string]string{}}
+	l := &local{o: o, failed: make(chan error, 1), unanswered: map[string]bool{}, bares: map[string]string{}, asIs: map[string]string{}}
 	l.tree = sync.OnceValue(func() tookTree { return takeTree(work, o, data) })
 	go l.tree()                 // git works while the server opens
 	defer func() { l.tree() }() // and must not outlive the folder
@@ -142,6 +142,8 @@ type local struct {
 	from    run.Checkout
 	failed  chan error      // the logs cannot be written
 	tree    func() tookTree // of the checkout; waits for it
+
+	unanswered map[string]bool // approvals that were asked for when the run was cancelled
 
 	mu    sync.Mutex
 	bares map[string]string // repository → its folder
@@ -378,7 +380,7 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 		if d.Run.State == run.Completed && !follower.Behind() {
 			return d, nil
 		}
-		if err := l.answer(work, d); err != nil {
+		if err := l.answer(ctx, work, d); err != nil {
 			return nil, err
 		}
 		var ready <-chan time.Time = tick.C
@@ -401,14 +403,15 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 	}
 }
 
-// answer asks the person what the run asks.
-func (l *local) answer(ctx context.Context, d *run.Detail) error {
-	open, err := l.Server.environments.OfRun(ctx, d.Run.ID)
+// answer asks the person what the run asks. When ctx ends meanwhile, the question
+// stays open: the run is cancelled, and what is asked after that is another one.
+func (l *local) answer(ctx, work context.Context, d *run.Detail) error {
+	open, err := l.Server.environments.OfRun(work, d.Run.ID)
 	if err != nil {
 		return err
 	}
 	for _, a := range open {
-		if a.Status != environment.Pending {
+		if a.Status != environment.Pending || l.unanswered[a.ID] {
 			continue
 		}
 		q := Question{Stage: a.Stage, Environment: a.Environment, Instructions: a.Instructions}
@@ -417,11 +420,19 @@ func (l *local) answer(ctx context.Context, d *run.Detail) error {
 				q.Job = j.Phase
 			}
 		}
-		status, err := l.o.Approve(ctx, q)
+		asking := ctx
+		if ctx.Err() != nil {
+			asking = work
+		}
+		status, err := l.o.Approve(asking, q)
+		if err != nil && asking.Err() != nil {
+			l.unanswered[a.ID] = true
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		if _, err := l.Server.environments.Decide(identity.With(ctx, identity.Subject{Kind: identity.UserKind, ID: "local", Name: "you"}), a.ID, status, "answered on the terminal"); err != nil {
+		if _, err := l.Server.environments.Decide(identity.With(work, identity.Subject{Kind: identity.UserKind, ID: "local", Name: "you"}), a.ID, status, "answered on the terminal"); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -314,11 +313,11 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	job.OnStart = func(name string, changed int, _ *pipeline.Plan) {
 		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), o.tree(changed), localrun.Relative(c.path("."), folder))
 	}
-	job.Ask = func(_ context.Context, q localrun.Question) (bool, error) {
+	job.Ask = func(ctx context.Context, q localrun.Question) (bool, error) {
 		if screen != nil {
 			defer screen.Below()
 		}
-		return c.answerLocally(o.answers(local), plan, q)
+		return c.answerLocally(ctx, o.answers(local), plan, q)
 	}
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
@@ -463,7 +462,7 @@ func (c *cli) questions(o *localFlags, local *language.LocalFile, plan *pipeline
 }
 
 // answerLocally answers an approval: by flags, by the local file, by the person.
-func (c *cli) answerLocally(answers localrun.Answers, plan *pipeline.Plan, q localrun.Question) (bool, error) {
+func (c *cli) answerLocally(ctx context.Context, answers localrun.Answers, plan *pipeline.Plan, q localrun.Question) (bool, error) {
 	if yes, known := answers.To(q, plan); known {
 		return yes, nil
 	}
@@ -472,14 +471,6 @@ func (c *cli) answerLocally(answers localrun.Answers, plan *pipeline.Plan, q loc
 		return false, fault.New(fault.Invalid, "needs-terminal", "stage %s waits for an answer, and stdin is not a terminal", q.Stage).Got("%s", cmp.Or(q.Instructions, "environment "+q.Environment)).
 			Try("--approve %s, or --reject %s", name, name)
 	}
-	if q.Instructions != "" {
-		c.say("%s", printable(q.Instructions))
-	}
-	where := printable(q.Stage)
-	if q.Environment != "" {
-		where += " (environment " + printable(q.Environment) + ")"
-	}
-	_, _ = fmt.Fprintf(c.Stderr, "Stage %s waits for you. Type yes to go on, no to reject: ", where)
-	answer, err := c.firstLine("answer")
-	return strings.EqualFold(answer, "yes") || strings.EqualFold(answer, "y"), err
+	q.Stage, q.Environment, q.Instructions = printable(q.Stage), printable(q.Environment), printable(q.Instructions)
+	return q.AskPerson(ctx, c.Stdin, c.Stderr)
 }

@@ -1,10 +1,15 @@
 package localrun
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"strings"
 
+	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/edge/language"
 )
@@ -104,6 +109,55 @@ func (a Answers) Questions(plan *pipeline.Plan) iter.Seq[Question] {
 				if j.Deployment != nil && has(asked, j.Deployment.Environment.Name) && !yield(Question{Stage: s.Name, Environment: j.Deployment.Environment.Name}) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// AskPerson asks on a terminal until there is a yes or a no, for as long as ctx
+// lasts. When ctx ends, a line is still read: who waits for it ends before long.
+func (q Question) AskPerson(ctx context.Context, in io.Reader, out io.Writer) (bool, error) {
+	stage := q.Stage
+	if q.Environment != "" {
+		stage += " (environment " + q.Environment + ")"
+	}
+	if q.Instructions != "" {
+		_, _ = fmt.Fprintln(out, q.Instructions)
+	}
+	lines, failed := make(chan string), make(chan error, 1)
+	more := make(chan struct{}, 1)
+	defer close(more)
+	go func() {
+		reader := bufio.NewReader(io.LimitReader(in, 64<<10))
+		for range more {
+			line, err := reader.ReadString('\n')
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case lines <- line:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		_, _ = fmt.Fprintf(out, "Stage %s waits for you. Type yes to go on, no to reject: ", stage)
+		more <- struct{}{}
+		select {
+		case <-ctx.Done():
+			_, _ = fmt.Fprintln(out)
+			return false, ctx.Err()
+		case err := <-failed:
+			_, _ = fmt.Fprintln(out)
+			return false, fault.Wrap(err, fault.Invalid, "needs-terminal", "stage %s waits for an answer, and stdin has none", q.Stage)
+		case line := <-lines:
+			switch strings.ToLower(strings.TrimSpace(line)) {
+			case "yes", "y":
+				return true, nil
+			case "no", "n":
+				return false, nil
 			}
 		}
 	}
