@@ -321,6 +321,8 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	}
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
+	view.Lost = quit
+	defer localrun.Alone(quit)()
 	if err := c.observe(o, job, screen, quit); err != nil {
 		_ = os.RemoveAll(folder)
 		return err
