@@ -178,6 +178,9 @@ func (s *step) replay(r *run.RecordedStep) {
 	}
 	for _, name := range r.SecretNames {
 		if _, known := s.Lookup(name); !known {
+			s.job.mu.Lock()
+			s.vars[strings.ToLower(name)] = run.Variable{Name: name, Secret: true}
+			s.job.mu.Unlock()
 			s.Issue("warning", "secret "+name+" came from an earlier step and was not recorded; it is empty here")
 		}
 	}
