@@ -52,7 +52,10 @@ func (s *step) setFromCommand(c command.Command) error {
 		a.Name, a.ReadOnly = s.ref+"."+name, a.ReadOnly || c.Is("isoutput")
 	}
 	already, _ := s.variable(a.Name)
-	if err := s.set(a); err != nil || !isOutput {
+	if !isOutput {
+		return s.set(a)
+	}
+	if err := s.setOutput(name, a); err != nil {
 		return err
 	}
 	s.keepOutput(a.Name, c.Data, secret || already.Secret)

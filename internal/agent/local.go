@@ -102,7 +102,7 @@ func (s *step) stop(failed bool) *run.Stop {
 			dir = filepath.Join(dir, d)
 		}
 	}
-	return &run.Stop{Stage: s.m.Stage, Job: s.m.Name, Step: s.spec.Name, Title: s.title(s.spec), Failed: failed, Errors: s.maskAll(errors), Dir: dir,
+	return &run.Stop{Stage: s.m.Stage, Job: run.EventJob(s.m.Phase, s.m.Name), Step: s.spec.Name, Title: s.title(s.spec), Failed: failed, Errors: s.maskAll(errors), Dir: dir,
 		Env: append(s.environment(s.spec.Env), s.privateEnvironment()...), Script: s.masker.Line(s.input("script")), Log: said, Variables: s.shown(), Mask: s.masker.Stream()}
 }
 
@@ -134,7 +134,7 @@ func (s *step) shown() []run.Variable {
 }
 
 func (s *step) recorded() run.RecordedStep {
-	r := run.RecordedStep{Stage: s.m.Stage, Job: s.m.Name, Order: s.order, Name: s.spec.Name, Title: s.title(s.spec), Task: s.spec.Task + "@" + s.spec.Version,
+	r := run.RecordedStep{Stage: s.m.Stage, Job: run.EventJob(s.m.Phase, s.m.Name), Order: s.order, Name: s.spec.Name, Title: s.title(s.spec), Task: s.spec.Task + "@" + s.spec.Version,
 		Inputs: s.maskValues(s.spec.Inputs), Env: s.maskValues(s.spec.Env), Work: s.machine.Work, Variables: map[string]string{}}
 	for _, v := range s.shown() {
 		if v.Secret {
@@ -178,6 +178,9 @@ func (s *step) replay(r *run.RecordedStep) {
 	}
 	for _, name := range r.SecretNames {
 		if _, known := s.Lookup(name); !known {
+			s.job.mu.Lock()
+			s.vars[strings.ToLower(name)] = run.Variable{Name: name, Secret: true}
+			s.job.mu.Unlock()
 			s.Issue("warning", "secret "+name+" came from an earlier step and was not recorded; it is empty here")
 		}
 	}

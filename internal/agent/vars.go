@@ -56,11 +56,39 @@ func (j *job) addSecret(value string) (warning string) {
 func (j *job) set(a assignment) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.writable(a.Name); err != nil {
+		return err
+	}
+	j.keep(a)
+	return nil
+}
+
+// setOutput sets an output variable, which others cannot. Its own step may set it
+// as often as it likes, also when it is tried again: as on the service it is the
+// plain name that must not be read-only.
+func (j *job) setOutput(plain string, a assignment) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.writable(plain); err != nil {
+		return err
+	}
+	j.keep(a)
+	return nil
+}
+
+// writable refuses a read-only variable; j.mu is held.
+func (j *job) writable(name string) error {
+	if !j.vars[strings.ToLower(name)].ReadOnly {
+		return nil
+	}
+	return fault.New(fault.Invalid, "variable-readonly", "variable %s is read-only and cannot be overwritten", name).Try("choose another name")
+}
+
+// keep stores a variable; what was secret or read-only stays so. j.mu is held.
+func (j *job) keep(a assignment) {
 	key := strings.ToLower(a.Name)
 	old := j.vars[key]
-	if old.ReadOnly {
-		return fault.New(fault.Invalid, "variable-readonly", "variable %s is read-only and cannot be overwritten", a.Name).Try("choose another name")
-	}
+	a.ReadOnly = a.ReadOnly || old.ReadOnly
 	if old.Secret {
 		a.Secret = true // a secret stays one
 	}
@@ -71,7 +99,6 @@ func (j *job) set(a assignment) error {
 	if a.preserveCase {
 		j.keepCase[key] = true
 	}
-	return nil
 }
 
 // put sets a variable that the agent itself looks after.

@@ -109,7 +109,7 @@ func (w *world) runCase(t *testing.T, name, folder string) string {
 		for _, e := range events {
 			o.event(e)
 		}
-		return err == nil && d.Run.State == run.Completed
+		return err == nil && d.Run.State == run.Completed && !follower.Behind()
 	})
 	return o.String()
 }

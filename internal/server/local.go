@@ -39,6 +39,7 @@ type LocalOptions struct {
 	Connections  []serviceconnection.Spec
 	SecureFiles  map[string][]byte    // name → content
 	Machines     map[string][]LocalVM // of environments, by name
+	Asked        []string             // environments that wait for an approval
 	Applications []string             // files
 	Pipelines    []LocalPipeline      // of pipeline resources
 	Only         pipeline.Selection
@@ -70,6 +71,7 @@ type LocalGroup struct{ Plain, Secret map[string]string }
 // Question is an approval that a local run waits for.
 type Question struct {
 	Stage, Job   string
+	Environment  string // whose check asks; "" = a step asks
 	Instructions string
 }
 
@@ -97,7 +99,7 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 	}
 	defer unlock()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
-	l := &local{o: o, failed: make(chan error, 1), bares: map[string]string{}, asIs: map[string]string{}}
+	l := &local{o: o, failed: make(chan error, 1), unanswered: map[string]bool{}, bares: map[string]string{}, asIs: map[string]string{}}
 	l.tree = sync.OnceValue(func() tookTree { return takeTree(work, o, data) })
 	go l.tree()                 // git works while the server opens
 	defer func() { l.tree() }() // and must not outlive the folder
@@ -140,6 +142,8 @@ type local struct {
 	from    run.Checkout
 	failed  chan error      // the logs cannot be written
 	tree    func() tookTree // of the checkout; waits for it
+
+	unanswered map[string]bool // approvals that were asked for when the run was cancelled
 
 	mu    sync.Mutex
 	bares map[string]string // repository → its folder
@@ -326,6 +330,9 @@ func (l *local) environmentsOf(ctx context.Context, q run.QueueRequest) error {
 	if err := l.applicationsOf(ctx); err != nil {
 		return err
 	}
+	if err := l.ask(ctx); err != nil {
+		return err
+	}
 	made := map[string]bool{}
 	for _, r := range reference.Of(plan) {
 		name := strings.ToLower(r.Name)
@@ -351,6 +358,8 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 	defer sub.Close()
 	tick := time.NewTicker(50 * time.Millisecond) // log lines come without a signal
 	defer tick.Stop()
+	always := make(chan time.Time)
+	close(always)
 	follower := &run.Follower{Logs: l.runs.Logs}
 	cancelled := ctx.Done()
 	for {
@@ -368,15 +377,19 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 		if l.o.Look != nil {
 			l.o.Look(d)
 		}
-		if d.Run.State == run.Completed {
+		if d.Run.State == run.Completed && !follower.Behind() {
 			return d, nil
 		}
-		if err := l.answer(work, d); err != nil {
+		if err := l.answer(ctx, work, d); err != nil {
 			return nil, err
+		}
+		var ready <-chan time.Time = tick.C
+		if follower.Behind() {
+			ready = always
 		}
 		select {
 		case <-sub.C:
-		case <-tick.C:
+		case <-ready:
 		case <-agents.Done():
 			return nil, context.Cause(agents)
 		case err := <-l.failed:
@@ -390,27 +403,36 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 	}
 }
 
-// answer asks the person what the run asks.
-func (l *local) answer(ctx context.Context, d *run.Detail) error {
-	open, err := l.Server.environments.OfRun(ctx, d.Run.ID)
+// answer asks the person what the run asks. When ctx ends meanwhile, the question
+// stays open: the run is cancelled, and what is asked after that is another one.
+func (l *local) answer(ctx, work context.Context, d *run.Detail) error {
+	open, err := l.Server.environments.OfRun(work, d.Run.ID)
 	if err != nil {
 		return err
 	}
 	for _, a := range open {
-		if a.Status != environment.Pending {
+		if a.Status != environment.Pending || l.unanswered[a.ID] {
 			continue
 		}
-		q := Question{Stage: a.Stage, Instructions: a.Instructions}
+		q := Question{Stage: a.Stage, Environment: a.Environment, Instructions: a.Instructions}
 		for _, j := range d.Jobs {
 			if j.ID == a.JobID {
 				q.Job = j.Phase
 			}
 		}
-		status, err := l.o.Approve(ctx, q)
+		asking := ctx
+		if ctx.Err() != nil {
+			asking = work
+		}
+		status, err := l.o.Approve(asking, q)
+		if err != nil && asking.Err() != nil {
+			l.unanswered[a.ID] = true
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		if _, err := l.Server.environments.Decide(identity.With(ctx, identity.Subject{Kind: identity.UserKind, ID: "local", Name: "you"}), a.ID, status, "answered on the terminal"); err != nil {
+		if _, err := l.Server.environments.Decide(identity.With(work, identity.Subject{Kind: identity.UserKind, ID: "local", Name: "you"}), a.ID, status, "answered on the terminal"); err != nil {
 			return err
 		}
 	}

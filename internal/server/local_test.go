@@ -27,3 +27,28 @@ func BenchmarkRunLocal(b *testing.B) {
 		}
 	}
 }
+
+// A run that is cancelled while it asks does not wait for the answer.
+func TestCancelledWhileAsking(t *testing.T) {
+	root := t.TempDir()
+	file := "jobs:\n- deployment: d\n  environment: production\n  strategy: { runOnce: { deploy: { steps: [ { script: echo hi } ] } } }\n"
+	if err := os.WriteFile(filepath.Join(root, "azure-pipelines.yml"), []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	asked := 0
+	res, err := RunLocal(ctx, LocalOptions{Root: root, File: "azure-pipelines.yml", Folder: t.TempDir(), Jobs: 1, Version: "test",
+		Log: slog.New(slog.DiscardHandler), Event: func(run.Event) {}, Reason: run.Manual, Asked: []string{"Production"},
+		Approve: func(ctx context.Context, q Question) (environment.ApprovalStatus, error) {
+			if asked++; q.Environment != "production" && q.Environment != "Production" {
+				t.Errorf("%+v", q)
+			}
+			cancel()
+			<-ctx.Done()
+			return environment.Rejected, ctx.Err()
+		}})
+	if err != nil || res.Result != run.Canceled || asked != 1 {
+		t.Errorf("%+v %v, asked %d times", res, err, asked)
+	}
+}

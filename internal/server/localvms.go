@@ -58,6 +58,22 @@ func (l *local) environment(ctx context.Context, name string) (*environment.Envi
 	return env, err
 }
 
+// ask gives the environments that wait for an answer the check that asks for it.
+func (l *local) ask(ctx context.Context) error {
+	for _, name := range l.o.Asked {
+		env, err := l.environment(ctx, name)
+		if err != nil {
+			return err
+		}
+		you := environment.Approver{Name: "you"}
+		c := &environment.Check{Type: environment.ApprovalCheck, Settings: environment.Settings{Approvers: []environment.Approver{you}, AllowSelf: true}}
+		if err := l.Server.environments.AddCheck(ctx, env, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // machinesOf makes the VMs of an environment: those that the run is given, or
 // one where a job wants VMs and nobody described any.
 func (l *local) machinesOf(ctx context.Context, plan *pipeline.Plan, env *environment.Environment) error {

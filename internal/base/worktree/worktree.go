@@ -46,7 +46,7 @@ func (s *Snapshot) Take(ctx context.Context) (branch, commit string, changed int
 		return "", "", 0, err
 	}
 	if commit, changed, err = s.commit(ctx, h); err != nil {
-		return "", "", 0, fault.Wrap(err, fault.Invalid, "snapshot", "the working tree cannot be read").At("%s", s.Folder)
+		return "", "", 0, fault.Wrap(err, fault.Invalid, "snapshot", "the working tree cannot be read").At("%s", s.Folder).Try("git has to be installed, and has to be able to read the folder")
 	}
 	branch = cmp.Or(h.branch, "main")
 	ref := filepath.Join(s.Bare, "refs", "heads", filepath.FromSlash(branch))

@@ -35,18 +35,30 @@ type Issues struct {
 // Follower tells what became new in a run since it last looked: every line once,
 // every end once, lines before the end of their step, ends from the inside out.
 type Follower struct {
-	Logs  Logs
-	ended map[string]bool
-	lines map[string]int
+	Logs   Logs
+	ended  map[string]bool
+	lines  map[string]int
+	behind bool
 }
 
-// Next returns the events since the last call.
+// atOnce is how much of one log a call of Next returns, in bytes, give or take
+// some lines: a step may write faster than they are shown.
+const atOnce = 4 << 20
+
+// Behind says that the last Next left out something that is already there.
+func (f *Follower) Behind() bool { return f.behind }
+
+// Next returns the events since the last call. Where a log has more than
+// 4 MB of them it is Behind, and the ends of what it has not shown come later.
 func (f *Follower) Next(ctx context.Context, d *Detail) ([]Event, error) {
 	if f.ended == nil {
 		f.ended, f.lines = map[string]bool{}, map[string]int{}
 	}
+	f.behind = false
 	var out []Event
 	for _, s := range d.Stages {
+		before := f.behind // of other stages
+		f.behind = false
 		for _, p := range d.Phases {
 			if p.Stage != s.Name || p.Attempt != s.Attempt {
 				continue
@@ -57,11 +69,12 @@ func (f *Follower) Next(ctx context.Context, d *Detail) ([]Event, error) {
 			}
 			out = append(out, events...)
 		}
-		if s.State == Completed && f.first("stage", s.Name, s.Attempt) {
+		if s.State == Completed && !f.behind && f.first("stage", s.Name, s.Attempt) {
 			out = append(out, Event{Type: "stage", Stage: s.Name, Attempt: s.Attempt, Result: s.Result, Cause: s.Cause})
 		}
+		f.behind = f.behind || before
 	}
-	if d.Run.State == Completed && f.first("run", d.Run.ID, 0) {
+	if d.Run.State == Completed && !f.behind && f.first("run", d.Run.ID, 0) {
 		out = append(out, Event{Type: "run", Result: d.Run.Result, Cause: d.Run.Cause})
 	}
 	return out, nil
@@ -107,10 +120,7 @@ func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
 		return nil, nil // its logs were whole before it ended
 	}
 	var out []Event
-	name := j.Phase
-	if j.Name != j.Phase {
-		name += " " + j.Name
-	}
+	name := EventJob(j.Phase, j.Name)
 	for i := range j.Steps {
 		s := &j.Steps[i]
 		if s.State == Pending {
@@ -120,12 +130,16 @@ func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
 		if step == "" {
 			step = s.DisplayName
 		}
-		lines, err := f.newLines(ctx, j.LogID(s.Order))
+		lines, more, err := f.newLines(ctx, j.LogID(s.Order), s.State == Completed)
 		if err != nil {
 			return nil, err
 		}
 		for _, line := range lines {
 			out = append(out, Event{Type: "log", Stage: j.Stage, Job: name, Step: step, Order: s.Order, Attempt: j.Attempt, Line: WithoutTime(line)})
+		}
+		if more {
+			f.behind = true
+			return out, nil
 		}
 		if s.State == Completed && f.first("step", j.LogID(s.Order), s.Attempt) {
 			out = append(out, Event{Type: "step", Stage: j.Stage, Job: name, Step: step, Order: s.Order, Attempt: max(1, s.Attempt), Result: s.Result, Took: s.Finished.Sub(s.Started),
@@ -138,20 +152,36 @@ func (f *Follower) job(ctx context.Context, j *Job) ([]Event, error) {
 	return out, nil
 }
 
-// newLines reads a log from where it was left.
-func (f *Follower) newLines(ctx context.Context, log string) ([]string, error) {
-	const some = 1000
-	var out []string
-	for {
-		lines, _, err := f.Logs.Lines(ctx, log, f.lines[log]+1, some)
+// EventJob is how an event names a job: JOB, or JOB LEG and JOB HOOK. The last part
+// alone is that of other jobs, too.
+func EventJob(phase, name string) string {
+	if phase == "" || name == phase {
+		return name
+	}
+	return phase + " " + name
+}
+
+// newLines reads a log from where it was left, and says whether there is more. The
+// beginning of a line waits for its rest, unless the log is whole.
+func (f *Follower) newLines(ctx context.Context, log string, whole bool) (out []string, more bool, err error) {
+	const some = 256
+	for left := atOnce; left > 0; {
+		lines, complete, err := f.Logs.Lines(ctx, log, f.lines[log]+1, some)
 		if err != nil {
-			return nil, err
+			return nil, false, err
+		}
+		if !whole {
+			lines = lines[:min(len(lines), max(complete-f.lines[log], 0))]
+		}
+		for _, line := range lines {
+			left -= len(line) + 1
 		}
 		out = append(out, lines...)
 		if f.lines[log] += len(lines); len(lines) < some {
-			return out, nil
+			return out, false, nil
 		}
 	}
+	return out, true, nil
 }
 
 // LogTime is how a log line begins, in UTC; a space follows.

@@ -29,7 +29,7 @@ type Stop struct {
 // RecordedStep is what a step started from. Secrets are named and not kept.
 type RecordedStep struct {
 	Stage       string            `json:"stage"`
-	Job         string            `json:"job"`
+	Job         string            `json:"job"` // as events name it: JOB, or JOB LEG
 	Order       int               `json:"order"`
 	Name        string            `json:"name,omitempty"`
 	Title       string            `json:"title"`            // the name that is shown

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -257,6 +256,7 @@ func (c *cli) prepare(ctx context.Context, o *localFlags, w language.Workspace, 
 	if err := m.Err(); err != nil {
 		return nil, nil, err
 	}
+	job.Asked = o.answers(local).Asked(plan)
 	c.questions(o, local, plan)
 	for _, line := range job.Notes(ctx, plan, elsewhere, c.CheckEngine) {
 		c.say("%s", printable(line))
@@ -313,14 +313,16 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	job.OnStart = func(name string, changed int, _ *pipeline.Plan) {
 		c.say("%s %s · %s · record in %s", printable(filepath.Base(job.File)), printable(name), o.tree(changed), localrun.Relative(c.path("."), folder))
 	}
-	job.Ask = func(ctx context.Context, stage, jobName, instructions string) (bool, error) {
+	job.Ask = func(ctx context.Context, q localrun.Question) (bool, error) {
 		if screen != nil {
 			defer screen.Below()
 		}
-		return c.answerLocally(ctx, o, local, plan, stage, jobName, instructions)
+		return c.answerLocally(ctx, o.answers(local), plan, q)
 	}
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
+	view.Lost = quit
+	defer localrun.Alone(quit)()
 	if err := c.observe(o, job, screen, quit); err != nil {
 		_ = os.RemoveAll(folder)
 		return err
@@ -407,10 +409,10 @@ func (c *cli) observe(o *localFlags, job *localrun.Request, screen *runview.Scre
 	if look != nil {
 		job.OnLook = func(d *run.Detail) { terminal.Lock(); defer terminal.Unlock(); look(d) }
 	}
-	job.Ask = func(ctx context.Context, stage, jobName, instructions string) (bool, error) {
+	job.Ask = func(ctx context.Context, q localrun.Question) (bool, error) {
 		terminal.Lock()
 		defer terminal.Unlock()
-		return ask(ctx, stage, jobName, instructions)
+		return ask(ctx, q)
 	}
 	job.Break = func(ctx context.Context, at *run.Stop) run.Decision {
 		decision := shell.Stop(ctx, at)
@@ -441,26 +443,9 @@ func (c *cli) screen() *runview.Screen {
 
 func (c *cli) resultMark(r run.Result) string { return c.markOf("completed", string(r)) }
 
-// answered is what flags and the local file say to a question of a stage.
-func (o *localFlags) answered(local *language.LocalFile, plan *pipeline.Plan, stage, job string) (yes, known bool) {
-	names := []string{"all", stage, job}
-	if s := plan.Stage(stage); s != nil {
-		for _, j := range s.Jobs {
-			if j.Deployment != nil {
-				names = append(names, j.Deployment.Environment.Name)
-			}
-		}
-	}
-	for _, name := range names {
-		same := func(s string) bool { return name != "" && strings.EqualFold(s, name) }
-		switch answer := local.Environments[name].Approve; {
-		case slices.ContainsFunc(o.reject, same), answer == "no":
-			return false, true
-		case slices.ContainsFunc(o.approve, same), answer == "yes":
-			return true, true
-		}
-	}
-	return false, false
+// answers are what flags and the local file say to the questions of a run.
+func (o *localFlags) answers(local *language.LocalFile) localrun.Answers {
+	return localrun.Answers{Approve: o.approve, Reject: o.reject, Local: local}
 }
 
 // questions warns of what the run may ask when nobody is there to answer. It is
@@ -469,26 +454,25 @@ func (c *cli) questions(o *localFlags, local *language.LocalFile, plan *pipeline
 	if _, person := c.terminal(); person {
 		return
 	}
-	for stage, job := range localrun.Questions(plan) {
-		if _, known := o.answered(local, plan, stage, job); !known {
-			c.say("warning: stage %s may wait for an answer that nobody gives: --approve %s, or --reject %s", printable(stage), printable(stage), printable(stage))
+	answers := o.answers(local)
+	for q := range answers.Questions(plan) {
+		if _, known := answers.To(q, plan); !known {
+			name := printable(cmp.Or(q.Environment, q.Stage))
+			c.say("warning: stage %s may wait for an answer that nobody gives: --approve %s, or --reject %s", printable(q.Stage), name, name)
 		}
 	}
 }
 
 // answerLocally answers an approval: by flags, by the local file, by the person.
-func (c *cli) answerLocally(_ context.Context, o *localFlags, local *language.LocalFile, plan *pipeline.Plan, stage, job, instructions string) (bool, error) {
-	if yes, known := o.answered(local, plan, stage, job); known {
+func (c *cli) answerLocally(ctx context.Context, answers localrun.Answers, plan *pipeline.Plan, q localrun.Question) (bool, error) {
+	if yes, known := answers.To(q, plan); known {
 		return yes, nil
 	}
+	name := cmp.Or(q.Environment, q.Stage)
 	if _, person := c.terminal(); !person {
-		return false, fault.New(fault.Invalid, "needs-terminal", "stage %s waits for an answer, and stdin is not a terminal", stage).Got("%s", instructions).
-			Try("--approve %s, or --reject %s", stage, stage)
+		return false, fault.New(fault.Invalid, "needs-terminal", "stage %s waits for an answer, and stdin is not a terminal", q.Stage).Got("%s", cmp.Or(q.Instructions, "environment "+q.Environment)).
+			Try("--approve %s, or --reject %s", name, name)
 	}
-	if instructions != "" {
-		c.say("%s", printable(instructions))
-	}
-	_, _ = fmt.Fprintf(c.Stderr, "Stage %s waits for you. Type yes to go on, no to reject: ", printable(stage))
-	answer, err := c.firstLine("answer")
-	return strings.EqualFold(answer, "yes") || strings.EqualFold(answer, "y"), err
+	q.Stage, q.Environment, q.Instructions = printable(q.Stage), printable(q.Environment), printable(q.Instructions)
+	return q.AskPerson(ctx, c.Stdin, c.Stderr)
 }

@@ -257,7 +257,8 @@ func (c *cli) rerunCommand() *cobra.Command {
 			return err
 		}
 		at := o.again.Step
-		o.only.Jobs, o.only.Steps = []string{at.Stage + "." + at.Job}, []string{cmp.Or(at.Name, at.Title)}
+		o.only.Jobs, o.only.Steps = []string{o.again.Job()}, []string{cmp.Or(at.Name, at.Title)}
+		o.only.Legs = o.again.Legs
 		o.event, o.keep, o.jobs, o.skipMissing = o.again.Record.Event, true, 1, o.again.Record.SkipMissing
 		if shell {
 			o.breakOn = cmp.Or(at.Name, at.Title)

@@ -137,7 +137,7 @@ func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
 
 // LocalEnvironment answers the approvals of an environment.
 type LocalEnvironment struct {
-	Approve string    `yaml:"approve"` // ask, yes, no; "" = ask
+	Approve string    `yaml:"approve"` // ask, yes, no; "" = it has no approval
 	VMs     []LocalVM `yaml:"vms"`
 }
 

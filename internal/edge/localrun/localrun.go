@@ -46,7 +46,9 @@ type Request struct {
 	OnLook             func(*run.Detail) // nil = nobody looks
 	OnEvent            func(run.Event)
 	// Ask decides an approval: true lets the run go on.
-	Ask func(ctx context.Context, stage, job, instructions string) (bool, error)
+	Ask func(ctx context.Context, q Question) (bool, error)
+	// Asked are environments that wait for an answer.
+	Asked []string
 	// Break decides what becomes of a step; nil = nobody is asked.
 	Break  func(ctx context.Context, at *run.Stop) run.Decision
 	Record func(run.RecordedStep)
@@ -98,12 +100,12 @@ func numbers(root string) ([]int, error) {
 func NewFolder(root string) (string, int, error) {
 	base := runsFolder(root)
 	if err := os.MkdirAll(base, 0o755); err != nil {
-		return "", 0, fault.Wrap(err, fault.Invalid, "not-writable", "the checkout cannot be written").At("%s", base)
+		return "", 0, notWritable(err, base)
 	}
 	ignore := filepath.Join(root, ".penstock", ".gitignore")
 	if _, err := os.Stat(ignore); err != nil {
 		if err := rootfs.ReplaceFile(ignore, []byte("*\n"), 0o644); err != nil {
-			return "", 0, err
+			return "", 0, notWritable(err, ignore)
 		}
 	}
 	all, err := numbers(root)
@@ -120,11 +122,18 @@ func NewFolder(root string) (string, int, error) {
 	for {
 		folder := filepath.Join(base, strconv.Itoa(next))
 		err := os.Mkdir(folder, 0o755)
+		if err == nil {
+			return folder, next, nil
+		}
 		if !os.IsExist(err) {
-			return folder, next, err
+			return "", 0, notWritable(err, folder)
 		}
 		next++
 	}
+}
+
+func notWritable(err error, path string) error {
+	return fault.Wrap(err, fault.Invalid, "not-writable", "the checkout cannot be written").At("%s", path)
 }
 
 // Keep writes run.json and plan.json into the folder of a run.

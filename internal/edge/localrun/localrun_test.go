@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/mask"
 )
 
@@ -119,5 +120,29 @@ func TestCommandsQuote(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, made)); err == nil {
 			t.Errorf("the prompt ran a command: %s", made)
 		}
+	}
+}
+
+// A checkout in which no run can be recorded is the person's to repair.
+func TestFolderThatCannotBeMade(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, ".penstock"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := NewFolder(root); fault.CodeOf(err) != "not-writable" {
+		t.Error(err)
+	}
+	if os.Geteuid() == 0 {
+		t.Skip("root writes everywhere")
+	}
+	root = t.TempDir()
+	if _, _, err := NewFolder(root); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(root, ".penstock", "runs"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := NewFolder(root); fault.CodeOf(err) != "not-writable" {
+		t.Error(err)
 	}
 }

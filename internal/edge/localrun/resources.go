@@ -3,7 +3,6 @@ package localrun
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,20 +108,4 @@ func poolOf(local *language.LocalFile, name string) language.LocalPool {
 		}
 	}
 	return local.Pools["*"]
-}
-
-// Questions yields the stages and jobs in which a person is asked.
-func Questions(plan *pipeline.Plan) iter.Seq2[string, string] {
-	return func(yield func(stage, job string) bool) {
-		for _, s := range plan.Stages {
-			for _, j := range s.Jobs {
-				asks := func(step pipeline.Step) bool {
-					return strings.EqualFold(step.Task, "ManualValidation") && !step.Disabled
-				}
-				if j.Pool.Server && slices.ContainsFunc(j.Steps, asks) && !yield(s.Name, j.Name) {
-					return
-				}
-			}
-		}
-	}
 }

@@ -59,6 +59,18 @@ func found(all []int) string {
 	return fmt.Sprintf("local:%d to local:%d", all[0], all[len(all)-1])
 }
 
+// inJob says whether a step belongs to what --job names: a job, one of its legs or
+// hooks (`JOB LEG`, or the leg alone), with its stage or without.
+func inJob(s *run.RecordedStep, job string) bool {
+	phase, leg, _ := strings.Cut(s.Job, " ")
+	for _, name := range []string{s.Job, phase, leg} {
+		if name != "" && (strings.EqualFold(job, name) || strings.EqualFold(job, s.Stage+"."+name)) {
+			return true
+		}
+	}
+	return job == ""
+}
+
 // Step finds the one recorded step of a run that has a name, or a display name,
 // in a job (`job` or `stage.job`, "" = any).
 func Step(folder, name, job string) (*run.RecordedStep, error) {
@@ -77,7 +89,7 @@ func Step(folder, name, job string) (*run.RecordedStep, error) {
 		if err := json.Unmarshal(data, s); err != nil {
 			return nil, fault.Wrap(err, fault.Invalid, "no-record", "the record of a step cannot be read").At("%s", file)
 		}
-		if job != "" && !strings.EqualFold(job, s.Job) && !strings.EqualFold(job, s.Stage+"."+s.Job) {
+		if !inJob(s, job) {
 			continue
 		}
 		names = append(names, cmp.Or(s.Name, s.Title))
@@ -96,5 +108,5 @@ func Step(folder, name, job string) (*run.RecordedStep, error) {
 		where = append(where, s.Stage+"."+s.Job)
 	}
 	return nil, fault.New(fault.Invalid, "ambiguous", "several recorded steps are called %s", name).Got("one each in %s", strings.Join(where, ", ")).
-		Try("name the job: --job %s; within one job give the step a name of its own", where[0])
+		Try("name the job: --job '%s'; within one job give the step a name of its own", where[0])
 }

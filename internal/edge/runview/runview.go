@@ -4,12 +4,14 @@ package runview
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
@@ -23,6 +25,7 @@ type View struct {
 	All    bool // also what a task says before its script begins
 	Mark   func(run.Result) string
 	Folder string // receives events.jsonl and logs/; "" = nothing is kept
+	Lost   func() // is called once, when nobody reads Out any more; nil = that is an error
 
 	scripts map[stepKey]*preamble
 	events  *os.File
@@ -30,6 +33,7 @@ type View struct {
 	order   map[string]int // steps of a job that have a log
 	counts  map[run.Result]int
 	warned  int // steps that warned
+	lost    bool
 	err     error
 }
 
@@ -142,7 +146,7 @@ func took(e run.Event) string {
 	if e.Type != "step" || e.Result == run.Skipped {
 		return ""
 	}
-	return fmt.Sprintf(" (%.1f s)", e.Took.Seconds())
+	return fmt.Sprintf(" (%.1f s)", max(e.Took, 0).Seconds()) // its beginning and end may come in one report
 }
 
 func cause(e run.Event) string {
@@ -171,7 +175,16 @@ func Path(e run.Event) string {
 }
 
 func (v *View) print(line string) {
-	if _, err := fmt.Fprintln(v.Out, line); err != nil && v.err == nil {
+	if v.lost {
+		return
+	}
+	_, err := fmt.Fprintln(v.Out, line)
+	switch {
+	case err == nil:
+	case v.Lost != nil && errors.Is(err, syscall.EPIPE):
+		v.lost = true
+		v.Lost()
+	case v.err == nil:
 		v.err = err
 	}
 }
