@@ -124,17 +124,23 @@ func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 				}
 			}
 		}
-		for other := range agentSteps(plan) { // outputs of tasks are not known before
-			for _, text := range textsOf(other) {
-				for _, m := range macroName.FindAllStringSubmatch(text, -1) {
-					if outputOf(s, m[1]) {
-						add(m[1])
-					}
+		outputs(plan, s, add)
+	}
+	return known
+}
+
+// outputs are the names that steps read as outputs of a step: those of tasks are
+// not known before.
+func outputs(plan *pipeline.Plan, s *pipeline.Step, add func(string)) {
+	for other := range agentSteps(plan) {
+		for _, text := range textsOf(other) {
+			for _, m := range macroName.FindAllStringSubmatch(text, -1) {
+				if outputOf(s, m[1]) {
+					add(m[1])
 				}
 			}
 		}
 	}
-	return known
 }
 
 // outputOf says whether a name may be that of an output variable of a step. One
