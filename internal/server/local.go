@@ -383,7 +383,7 @@ func (l *local) follow(ctx, work context.Context, id string, agents context.Cont
 		if err := l.answer(ctx, work, d); err != nil {
 			return nil, err
 		}
-		var ready <-chan time.Time = tick.C
+		ready := tick.C
 		if follower.Behind() {
 			ready = always
 		}

@@ -217,11 +217,13 @@ steps:
 - bash: 'echo "##vso[task.setvariable variable=late]1"'
   name: s
 - pwsh: Write-Host $(Get)
-- bash: echo $(s.out)
+- task: Cache@2
+  inputs: { key: a, path: b, cacheHitVar: Hit }
+- bash: echo $(s.out) $(hit) $(CmdLine.o) $(Cache2.o)
   env: { TOKEN: $(secret-one) }
 `), request()
 	r.Variables["given"] = "1"
-	if got := strings.Join(r.Undefined(plan), ", "); got != "nobody (ci.yml:3), secret-one (ci.yml:7)" {
+	if got := strings.Join(r.Undefined(plan), ", "); got != "nobody (ci.yml:3), secret-one (ci.yml:9)" {
 		t.Errorf("%s", got)
 	}
 }

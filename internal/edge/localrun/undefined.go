@@ -111,6 +111,11 @@ func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 		if strings.EqualFold(s.Task, "TwineAuthenticate") {
 			add("PYPIRC_PATH")
 		}
+		for input, name := range s.Inputs {
+			if strings.EqualFold(input, "cacheHitVar") {
+				add(name)
+			}
+		}
 		for _, text := range s.Inputs {
 			for _, m := range setInScript.FindAllStringSubmatch(text, -1) {
 				add(m[1])
@@ -119,18 +124,31 @@ func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 				}
 			}
 		}
-		if s.Name == "" {
-			continue
-		}
-		for other := range agentSteps(plan) { // outputs of tasks are not known before
-			for _, text := range textsOf(other) {
-				for _, m := range macroName.FindAllStringSubmatch(text, -1) {
-					if len(m[1]) > len(s.Name) && strings.EqualFold(m[1][:len(s.Name)+1], s.Name+".") {
-						add(m[1])
-					}
+		outputs(plan, s, add)
+	}
+	return known
+}
+
+// outputs are the names that steps read as outputs of a step: those of tasks are
+// not known before.
+func outputs(plan *pipeline.Plan, s *pipeline.Step, add func(string)) {
+	for other := range agentSteps(plan) {
+		for _, text := range textsOf(other) {
+			for _, m := range macroName.FindAllStringSubmatch(text, -1) {
+				if outputOf(s, m[1]) {
+					add(m[1])
 				}
 			}
 		}
 	}
-	return known
+}
+
+// outputOf says whether a name may be that of an output variable of a step. One
+// without a name has its task's, with a number where there are several.
+func outputOf(s *pipeline.Step, name string) bool {
+	step, _, found := strings.Cut(name, ".")
+	if s.Name == "" {
+		return found && strings.EqualFold(strings.TrimRight(step, "0123456789"), s.Task)
+	}
+	return found && strings.EqualFold(step, s.Name)
 }
