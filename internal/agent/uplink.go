@@ -72,7 +72,7 @@ func (a *Agent) runJob(ctx context.Context, m *run.JobMessage, place int, r *run
 	if err := up.Finish(delivery, rep); err != nil {
 		log.Warn("the end of a job could not be reported; it is when the agent starts again", "error", err)
 	}
-	if local := a.cfg.Local; local.Own && !local.Keep && rep.Result != run.Failed {
+	if local := a.cfg.Local; local.Own && !local.Keep && (rep.Result == run.Succeeded || rep.Result == run.SucceededWithIssues) {
 		_ = os.RemoveAll(machine.Work)
 	}
 	log.Info("job ended", "result", rep.Result)

@@ -42,7 +42,7 @@ func init() {
 		{"System.DefaultWorkingDirectory", "folder in which steps start"},
 		{"System.JobAttempt", "how often the job was tried"},
 		{"System.JobDisplayName", "display name of the job"},
-		{"System.JobName", "name of the job"},
+		{"System.JobName", "name of the matrix leg; __default in a job without legs"},
 		{"System.PullRequest.PullRequestId", "number of the pull request"},
 		{"System.PullRequest.SourceBranch", "branch of the pull request"},
 		{"System.PullRequest.TargetBranch", "branch it goes to"},
