@@ -87,7 +87,8 @@ func span(text string) []string {
 	first, last, ok := strings.Cut(text, "..")
 	a, aErr := strconv.Atoi(first)
 	b, bErr := strconv.Atoi(last)
-	if !ok || aErr != nil || bErr != nil || b-a >= maxBraces || a-b >= maxBraces {
+	const far = 1 << 30 // beyond it differences could overflow
+	if !ok || aErr != nil || bErr != nil || max(a, b) > far || min(a, b) < -far || b-a >= maxBraces || a-b >= maxBraces {
 		return nil
 	}
 	step := 1

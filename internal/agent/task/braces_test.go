@@ -8,7 +8,7 @@ import (
 
 func TestBraces(t *testing.T) {
 	for pattern, want := range map[string]string{
-		"a": "a", "": "", "{a,b}": "a b", "x{a,b}y{1..3}": "xay1 xay2 xay3 xby1 xby2 xby3", "{a,{b,c}d}": "a bd cd", "{3..1}": "3 2 1", "{a}": "{a}", "{a,b": "{a,b", "a}{,x}": "a} a}x", "${a,b}": "${a,b}",
+		"a": "a", "": "", "{a,b}": "a b", "x{a,b}y{1..3}": "xay1 xay2 xay3 xby1 xby2 xby3", "{a,{b,c}d}": "a bd cd", "{3..1}": "3 2 1", "{-9223372036854775808..9223372036854775807}": "{-9223372036854775808..9223372036854775807}", "{a}": "{a}", "{a,b": "{a,b", "a}{,x}": "a} a}x", "${a,b}": "${a,b}",
 	} {
 		if got, err := braces(pattern); err != nil || !slices.Equal(got, strings.Split(want, " ")) {
 			t.Errorf("%s: %q %v, want %s", pattern, got, err, want)
