@@ -208,10 +208,7 @@ func killAgent(ts *testscript.TestScript, _ bool, _ []string) {
 func end(ts *testscript.TestScript, sig syscall.Signal) {
 	pid := readUp(ts).PID
 	ts.Check(syscall.Kill(pid, sig))
-	until(ts, "the end of the server", 60*time.Second, func() bool {
-		state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		return err != nil || strings.Contains(string(state), ") Z ")
-	})
+	until(ts, "the end of the server", 60*time.Second, func() bool { return ended(pid) })
 }
 
 // until waits for a condition.

@@ -224,10 +224,7 @@ func (h *house) kill(pid int) {
 	if syscall.Kill(pid, syscall.SIGKILL) != nil {
 		return
 	}
-	h.wait("the end of a process", func() bool {
-		state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		return err != nil || strings.Contains(string(state), ") Z ")
-	})
+	h.wait("the end of a process", func() bool { return ended(pid) })
 }
 
 // agent is the process id of the agent; 0: it does not run.

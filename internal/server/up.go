@@ -40,7 +40,7 @@ func Up(ctx context.Context, o Options) error {
 	if err := writable(cfg.Data); err != nil {
 		return err
 	}
-	unlock, err := lockData(cfg.Data)
+	unlock, err := takeData(ctx, cfg.Data)
 	if err != nil {
 		return err
 	}
@@ -152,23 +152,6 @@ func (s *Server) shutdown(limit time.Duration) {
 	_ = s.http.Shutdown(ctx)
 	_ = s.planes.gateway.Close(ctx)
 	_ = s.planes.dns.Close(ctx)
-}
-
-// lockData makes sure that one process works on a data folder.
-func lockData(data string) (func(), error) {
-	f, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "data-not-writable", "cannot write in the data folder").At("%s", data)
-	}
-	if err := lockFile(f); err != nil {
-		_ = f.Close()
-		e := fault.New(fault.Conflict, "already-up", "Penstock runs on this data folder already").At("%s", data)
-		if u, err := ReadUpFile(data); err == nil && u != nil {
-			e = e.Got("process %d at %s", u.PID, u.URL)
-		}
-		return nil, e.Try("use it, end it with: penstock down, or choose another folder: penstock up --data DIR")
-	}
-	return func() { _ = f.Close() }, nil
 }
 
 func (s *Server) banner(w io.Writer, ready time.Duration, notes []string, password string) {
