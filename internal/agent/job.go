@@ -315,7 +315,7 @@ func (j *job) title(spec pipeline.Step) string {
 	}
 	switch spec.Task {
 	case pipeline.TaskCheckout:
-		return "Checkout " + spec.Inputs["repository"]
+		return pipeline.ExpandMacros(j.m.CheckoutTitle(spec), j.Lookup)
 	case pipeline.TaskDownload:
 		return "Download " + spec.Inputs["source"]
 	}

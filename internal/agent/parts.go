@@ -26,7 +26,7 @@ func (j *job) runBefore(ctx context.Context, s *step) {
 // them; the task looks itself whether its step ran.
 func (j *job) runAfter(ctx context.Context, s *step) {
 	t, err := s.task()
-	if err != nil || t.After == nil || s.spec.Disabled || !s.ran && s.packaged == nil {
+	if err != nil || t.After == nil || s.spec.Disabled || !s.ran && s.packaged == nil || t.Left != "" && s.state[t.Left] == "" {
 		return
 	}
 	s.name()

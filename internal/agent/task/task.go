@@ -130,6 +130,7 @@ type Task struct {
 	Before   Func     // before the first step of the job; nil: nothing
 	Run      Func
 	After    Func              // after the last step, in reverse order; nil: nothing
+	Left     string            // part of State without which After has nothing to do; "" = none
 	Defaults map[string]string // beside those of the catalogue
 	Aliases  map[string]string // other name of an input → name, both in lower case
 }

@@ -82,7 +82,7 @@ func (s *Snapshot) look(ctx context.Context) (h head, err error) {
 			return h, err
 		}
 	}
-	if err := s.tags(lines[0]); err != nil {
+	if err := s.refs(ctx, lines[0], h.branch); err != nil {
 		return h, err
 	}
 	return h, s.borrowIndex()
@@ -105,33 +105,6 @@ func (s *Snapshot) borrowIndex() error {
 		return err
 	}
 	return os.Chtimes(s.Index, info.ModTime(), info.ModTime())
-}
-
-// tags copies the tags, the packed ones and those in files of their own.
-func (s *Snapshot) tags(from string) error {
-	var packed strings.Builder
-	if data, err := os.ReadFile(filepath.Join(from, "packed-refs")); err == nil {
-		tag := false
-		for line := range strings.Lines(string(data)) {
-			if line[0] != '^' { // else it is what the tag before it points at
-				_, name, _ := strings.Cut(line, " ")
-				tag = strings.HasPrefix(name, "refs/tags/")
-			}
-			if tag {
-				packed.WriteString(line)
-			}
-		}
-	}
-	if packed.Len() > 0 {
-		if err := os.WriteFile(filepath.Join(s.Bare, "packed-refs"), []byte("# pack-refs with: peeled fully-peeled sorted \n"+packed.String()), 0o600); err != nil {
-			return err
-		}
-	}
-	root := filepath.Join(from, "refs", "tags")
-	if _, err := os.Stat(root); err != nil {
-		return nil
-	}
-	return os.CopyFS(filepath.Join(s.Bare, "refs", "tags"), os.DirFS(root))
 }
 
 func (s *Snapshot) commit(ctx context.Context, h head) (string, int, error) {

@@ -123,3 +123,39 @@ func TestChangeWithinASecond(t *testing.T) {
 		t.Errorf("%d changed files, %v", changed, err)
 	}
 }
+
+func TestSnapshotKnowsWhatTheOriginHas(t *testing.T) {
+	up, tree := t.TempDir(), filepath.Join(t.TempDir(), "tree")
+	git(t, up, "init", "-q", "-b", "main")
+	git(t, up, "commit", "-q", "--allow-empty", "-m", "one")
+	one := git(t, up, "rev-parse", "HEAD")
+	for _, branch := range []string{"release/1", "release/2", "topic/x"} {
+		git(t, up, "branch", branch)
+	}
+	git(t, up, "clone", "-q", up, tree)
+	git(t, tree, "pack-refs", "--all")
+	git(t, tree, "branch", "-r", "-d", "origin/release/2")
+	git(t, tree, "checkout", "-q", "-b", "topic") // beside origin/topic/x it could not stand
+	git(t, tree, "branch", "mine")
+	refs := func() string {
+		t.Helper()
+		bare := filepath.Join(t.TempDir(), "r.git")
+		git(t, tree, "init", "-q", "--bare", bare)
+		s := &Snapshot{Git: "git", Folder: tree, Bare: bare, Index: filepath.Join(t.TempDir(), "index")}
+		if _, _, _, err := s.Take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(git(t, bare, "for-each-ref", "--format=%(refname)"), "\n", " ")
+	}
+	if got, want := refs(), "refs/heads/main refs/heads/release/1 refs/heads/topic"; got != want {
+		t.Errorf("with an origin: %s, want %s", got, want)
+	}
+	git(t, tree, "remote", "remove", "origin")
+	if got, want := refs(), "refs/heads/main refs/heads/mine refs/heads/topic"; got != want {
+		t.Errorf("without one: %s, want %s", got, want)
+	}
+	git(t, tree, "update-ref", "refs/heads/later", one)
+	if got := refs(); !strings.Contains(got, "refs/heads/later") {
+		t.Errorf("a branch in a file of its own is missing: %s", got)
+	}
+}

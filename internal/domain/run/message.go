@@ -64,14 +64,6 @@ type Variable struct {
 	ReadOnly bool   `json:"readonly,omitempty"`
 }
 
-// Repository is what a checkout step needs.
-type Repository struct {
-	Name   string `json:"name"`
-	URL    string `json:"url"`
-	Ref    string `json:"ref"`
-	Commit string `json:"commit"`
-}
-
 // containers tells the job of those that it or a step of it names. An image that
 // stands in the job itself is one under its own name.
 func (m *JobMessage) containers(spec *pipeline.Job, declared []pipeline.ContainerResource) {
@@ -198,34 +190,6 @@ func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, 
 		err = g.broken
 	}
 	return m, err
-}
-
-func (s *Service) repositories(ctx context.Context, d *Detail, projectURL string) (map[string]Repository, error) {
-	self, err := s.Repos.Repositories.Get(ctx, d.Run.RepoID)
-	if err != nil {
-		return nil, err
-	}
-	list := map[string]Repository{"self": {Name: self.Name, URL: projectURL + "/_git/" + self.Name, Ref: d.Run.Branch, Commit: d.Run.Commit}}
-	for _, res := range d.Plan.Resources.Repositories {
-		name := res.Name
-		if _, short, ok := strings.Cut(name, "/"); ok {
-			name = short
-		}
-		r, err := s.Repos.Find(ctx, d.Run.ProjectID, name)
-		if err != nil {
-			continue // only a step that checks it out needs it; it says so
-		}
-		ref := res.Ref
-		if ref == "" {
-			ref = r.DefaultBranch
-		}
-		commit, err := s.Repos.History.Resolve(ctx, r.ID, ref)
-		if err != nil {
-			continue
-		}
-		list[res.Alias] = Repository{Name: r.Name, URL: projectURL + "/_git/" + r.Name, Ref: ref, Commit: commit}
-	}
-	return list, nil
 }
 
 // jobVariables resolves the variables of a job in the order of precedence: what

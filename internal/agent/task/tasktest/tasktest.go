@@ -41,6 +41,8 @@ type Desk struct {
 	Secrets []string // that were masked
 	Client  *rest.Client
 	VM      task.Services // nil: the agent serves no VM
+	// Job is the message that the job was started with.
+	Job run.JobMessage
 	// Connections and Files are what the job has been given.
 	Connections []*serviceconnection.Opened
 	Files       []securefile.Grant
@@ -57,7 +59,7 @@ type Desk struct {
 func New(t *testing.T) *Desk {
 	t.Helper()
 	root := t.TempDir()
-	d := &Desk{t: t, Dir: filepath.Join(root, "s"), Outputs: map[string]string{}, State: map[string]string{}, artifacts: artifacttest.NewService(), Result: run.Succeeded}
+	d := &Desk{t: t, Job: run.JobMessage{RunID: "7", JobID: "j"}, Dir: filepath.Join(root, "s"), Outputs: map[string]string{}, State: map[string]string{}, artifacts: artifacttest.NewService(), Result: run.Succeeded}
 	d.Vars = map[string]string{"system.defaultworkingdirectory": d.Dir, "build.sourcesdirectory": d.Dir, "pipeline.workspace": root, "agent.tempdirectory": filepath.Join(root, "_temp"),
 		"agent.toolsdirectory": filepath.Join(root, "_tool"), "build.artifactstagingdirectory": filepath.Join(root, "a"), "build.binariesdirectory": filepath.Join(root, "b"),
 		"system.artifactsdirectory": filepath.Join(root, "a"), "build.buildid": "7"}
@@ -145,7 +147,7 @@ func (d *Desk) part(name string, inputs map[string]string, part func(*task.Task)
 	if t == nil {
 		d.t.Fatalf("no task %s", name)
 	}
-	c := &task.Context{Host: d, Changes: d, Folders: d, Resources: d, Client: d.Client, Job: &run.JobMessage{RunID: "7", JobID: "j"}, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
+	c := &task.Context{Host: d, Changes: d, Folders: d, Resources: d, Client: d.Client, Job: &d.Job, JobResult: d.Result, Inputs: t.Resolve(major, inputs, d.Lookup), Version: major, State: d.State,
 		Records: d.records(), Outcomes: &outcomes{d}, Temp: d.Vars["agent.tempdirectory"], CacheDir: filepath.Join(d.Dir, "..", "cache"), After: func(time.Duration) <-chan time.Time {
 			c := make(chan time.Time)
 			close(c)

@@ -86,7 +86,7 @@ var checkoutKeys = []Key{
 	{Name: "submodules", Type: Is(Text), Words: []string{"true", "recursive", "false"}, Doc: "Whether to check out submodules, and theirs."},
 	{Name: "path", Type: Is(Text), Doc: "Folder below the workspace; s if absent."},
 	{Name: "persistCredentials", Type: Is(Boolean), Doc: "Whether later git commands are signed in."},
-	{Name: "workspaceRepo", Type: Is(Boolean), Doc: "Whether this checkout becomes the default working folder.", State: NotYet, Note: "read; the working folder is the first one"},
-	{Name: "sparseCheckoutDirectories", Type: Is(Text), Doc: "Only these folders, separated by spaces.", State: NotYet, Note: "read; everything is checked out"},
-	{Name: "sparseCheckoutPatterns", Type: Is(Text), Doc: "Only what matches these patterns, separated by spaces.", State: NotYet, Note: "read; everything is checked out"},
+	{Name: "workspaceRepo", Type: Is(Boolean), Doc: "Whether this checkout, one of several, becomes the default working folder."},
+	{Name: "sparseCheckoutDirectories", Type: Is(Text), Doc: "Only these folders, separated by spaces."},
+	{Name: "sparseCheckoutPatterns", Type: Is(Text), Doc: "Only what matches these patterns, separated by spaces."},
 }
