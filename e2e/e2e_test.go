@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestStories(t *testing.T) {
+	sources(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 ".",
 		RequireExplicitExec: true,

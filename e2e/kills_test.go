@@ -22,6 +22,7 @@ import (
 // runs there are is said by PENSTOCK_KILL_RUNS (20), and PENSTOCK_KILL_SEED
 // repeats what another test did.
 func TestKilledAtRandom(t *testing.T) {
+	sources(t)
 	seed := uint64(number(t, "PENSTOCK_KILL_SEED", int(time.Now().UnixNano()&0x7fffffff)))
 	t.Logf("PENSTOCK_KILL_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))

@@ -162,6 +162,7 @@ func coberturaFile() string {
 // TestOutcomePages looks at what a run leaves in a real browser: it is laid out,
 // it follows the run while it goes on, and what a pipeline wrote cannot act.
 func TestOutcomePages(t *testing.T) {
+	sources(t)
 	s := newServer(t)
 	s.push("prices", map[string]string{"ci.yml": outcomesPipeline, "notes.md": notes, "trap.md": trap, "report.html": "<script>document.title='owned'</script>",
 		"before.xml": testFile("Shop.Price.Rounds up", "Shop.Till.Adds"), "results.xml": testFile("Shop.Price.Rounds up", "Shop.Cart.Removes"), "cobertura.xml": coberturaFile()})

@@ -168,6 +168,7 @@ func (b *tab) signIn(name, password string) {
 // TestPages lives through the pages as people do: sign-in, pull request, live
 // log, approval, swap, rollback; then it keeps a picture of each page.
 func TestPages(t *testing.T) {
+	sources(t)
 	s := newShop(t)
 	s.cli("password-of-lin\n", "user", "password", "lin")
 	admin, lin := s.browser(), s.browser()

@@ -113,7 +113,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	if clean, ok := j.Lookup("process.clean"); !ok || !strings.EqualFold(clean, "false") {
 		process.EndMarked(j.mark)
 	}
-	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Secret: slices.Sorted(maps.Keys(j.secretOutputs)), Number: j.masker.Line(j.number)}
+	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Secret: slices.Sorted(maps.Keys(j.secretOutputs)), Holding: j.holding(), Number: j.masker.Line(j.number)}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {
 		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
 	} else if limit.Err() != nil {
@@ -122,6 +122,17 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 		rep.Cause = j.masker.Line(j.cause)
 	}
 	return rep
+}
+
+// holding are the outputs that are no secrets and have one in their values.
+func (j *job) holding() (names []string) {
+	for name, value := range j.outputs {
+		if !j.secretOutputs[name] && j.masker.Line(value) != value {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func newMark() string { return "vsts_" + id.New() }

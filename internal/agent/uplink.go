@@ -274,7 +274,7 @@ func (a *Agent) deliverLeft(ctx context.Context, e *spool.Entry, result *spool.R
 // kept is how a job ended that an earlier process ran. Secret output variables
 // are never on disk, so they are lost, and what needs them must not go on.
 func (a *Agent) kept(rep run.JobReport) run.JobReport {
-	lost := slices.DeleteFunc(slices.Clone(rep.Secret), func(name string) bool { _, ok := rep.Outputs[name]; return ok })
+	lost := slices.DeleteFunc(rep.Hidden(), func(name string) bool { _, ok := rep.Outputs[name]; return ok })
 	if len(lost) > 0 && rep.Result != run.Failed && rep.Result != run.Canceled {
 		rep.Result = run.Abandoned
 		rep.Cause = fmt.Sprintf("agent %s was restarted before the secret output variables of the job had arrived (%s): run the job again", a.id.Name, strings.Join(lost, ", "))

@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,18 +14,21 @@ type Sealer interface {
 	Open(sealed []byte, binding string) ([]byte, error)
 }
 
-// sealedMark begins the stored value of a secret output variable. A variable's
-// own value cannot begin like this: it holds no NUL.
-const sealedMark = "\x00sealed:"
+// These begin the stored values of secret output variables, and of those that
+// hold a secret. A variable's own value cannot begin like this: it holds no NUL.
+const (
+	sealedMark  = "\x00sealed:"
+	holdingMark = "\x00holding:"
+)
 
-// sealOutputs replaces the values of secret output variables by sealed ones.
-func (s *Service) sealOutputs(runID string, outputs map[string]string, secret []string) (map[string]string, error) {
-	sealed := make(map[string]string, len(outputs))
-	for name, value := range outputs {
+// sealOutputs replaces the values of hidden output variables by sealed ones.
+func (s *Service) sealOutputs(runID string, rep JobReport) (map[string]string, error) {
+	sealed := make(map[string]string, len(rep.Outputs))
+	for name, value := range rep.Outputs {
 		sealed[name] = strings.ReplaceAll(value, "\x00", "")
 	}
-	for _, name := range secret {
-		value, ok := outputs[name]
+	for _, name := range rep.Hidden() {
+		value, ok := rep.Outputs[name]
 		if !ok {
 			continue
 		}
@@ -32,17 +36,24 @@ func (s *Service) sealOutputs(runID string, outputs map[string]string, secret []
 		if err != nil {
 			return nil, err
 		}
-		sealed[name] = sealedMark + base64.StdEncoding.EncodeToString(raw)
+		mark := holdingMark
+		if slices.Contains(rep.Secret, name) {
+			mark = sealedMark
+		}
+		sealed[name] = mark + base64.StdEncoding.EncodeToString(raw)
 	}
 	return sealed, nil
 }
 
-// open returns the value of an output variable as it is stored. What was sealed
+// open returns the value of an output variable as it is stored. That of a secret
 // is kept in mind, because a value that is made from it is a secret, too.
 func (g *graph) open(value string) string {
-	text, sealed := strings.CutPrefix(value, sealedMark)
-	if !sealed {
-		return value
+	text, secret := strings.CutPrefix(value, sealedMark)
+	if !secret {
+		var holding bool
+		if text, holding = strings.CutPrefix(value, holdingMark); !holding {
+			return value
+		}
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err == nil {
@@ -52,7 +63,9 @@ func (g *graph) open(value string) string {
 		g.broken = fmt.Errorf("a secret output variable of run %s: %w", g.run.ID, err)
 		return ""
 	}
-	g.opened = append(g.opened, string(raw))
+	if secret {
+		g.opened = append(g.opened, string(raw))
+	}
 	return string(raw)
 }
 

@@ -32,16 +32,17 @@ func (s turner) Open(sealed []byte, binding string) ([]byte, error) {
 
 func TestSecretOutputsAreSealed(t *testing.T) {
 	s := &Service{Sealer: turner{}}
-	kept, err := s.sealOutputs("7", map[string]string{"set.key": "hidden-value", "set.plain": "open", "set.odd": sealedMark + "x"}, []string{"set.key", "set.gone"})
+	kept, err := s.sealOutputs("7", JobReport{Outputs: map[string]string{"set.key": "hidden-value", "set.url": "https://hidden-value@host", "set.plain": "open", "set.odd": sealedMark + "x", "set.even": holdingMark + "x"},
+		Secret: []string{"set.key", "set.gone"}, Holding: []string{"set.url"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(kept) != 3 || strings.Contains(kept["set.key"], "hidden") || kept["set.plain"] != "open" || strings.HasPrefix(kept["set.odd"], sealedMark) {
+	if len(kept) != 5 || strings.Contains(kept["set.key"]+kept["set.url"], "hidden") || kept["set.plain"] != "open" || strings.Contains(kept["set.odd"]+kept["set.even"], "\x00") {
 		t.Errorf("%q", kept)
 	}
 	p := &Phase{Outputs: kept}
 	g := &graph{run: &Run{ID: "7"}, sealer: turner{}}
-	if out := g.outputsOf(p); out["set.key"] != "hidden-value" || out["set.plain"] != "open" || g.broken != nil || len(g.opened) != 1 || g.opened[0] != "hidden-value" {
+	if out := g.outputsOf(p); out["set.key"] != "hidden-value" || out["set.plain"] != "open" || out["set.url"] != "https://hidden-value@host" || g.broken != nil || len(g.opened) != 1 || g.opened[0] != "hidden-value" {
 		t.Errorf("%q %v %q", out, g.broken, g.opened)
 	}
 	for name, other := range map[string]*graph{"another run": {run: &Run{ID: "8"}, sealer: turner{}}, "another key": {run: &Run{ID: "7"}, sealer: turner{lost: true}}} {
@@ -52,7 +53,7 @@ func TestSecretOutputsAreSealed(t *testing.T) {
 }
 
 func TestReportsOnDiskHaveNoSecrets(t *testing.T) {
-	rep := JobReport{Result: Succeeded, Outputs: map[string]string{"a.b": "hidden-value", "a.c": "open"}, Secret: []string{"a.b"}}
+	rep := JobReport{Result: Succeeded, Outputs: map[string]string{"a.b": "hidden-value", "a.c": "open", "a.d": "hidden-value"}, Secret: []string{"a.b"}, Holding: []string{"a.d"}}
 	disk := rep.WithoutSecrets()
 	if len(disk.Outputs) != 1 || disk.Outputs["a.c"] != "open" || len(disk.Secret) != 1 || rep.Outputs["a.b"] != "hidden-value" {
 		t.Errorf("%+v %+v", disk, rep)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,14 +125,20 @@ type JobReport struct {
 	Broken  bool              `json:"broken,omitempty"` // it did not come to its end: its agent died
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Secret  []string          `json:"secret,omitempty"` // names of outputs that are secrets
-	Number  string            `json:"number,omitempty"` // build.updatebuildnumber
+	// Holding are the names of other outputs, in whose values a secret stands. They
+	// are no secrets to those who read them, as on the service, and are kept as ones.
+	Holding []string `json:"holding,omitempty"`
+	Number  string   `json:"number,omitempty"` // build.updatebuildnumber
 }
 
-// WithoutSecrets is the report as it may lie on a disk: the names of secret
+// Hidden are the names of outputs that are written down nowhere in clear.
+func (r JobReport) Hidden() []string { return slices.Concat(r.Secret, r.Holding) }
+
+// WithoutSecrets is the report as it may lie on a disk: the names of hidden
 // output variables, and not their values.
 func (r JobReport) WithoutSecrets() JobReport {
 	r.Outputs = maps.Clone(r.Outputs)
-	for _, name := range r.Secret {
+	for _, name := range r.Hidden() {
 		delete(r.Outputs, name)
 	}
 	return r
@@ -161,7 +168,7 @@ func (s *Service) CompleteJob(ctx context.Context, agentID, jobID string, fence 
 		if rep.Broken && req.CancelRequested {
 			result = Canceled // it was to end anyway
 		}
-		outputs, err := s.sealOutputs(req.RunID, rep.Outputs, rep.Secret)
+		outputs, err := s.sealOutputs(req.RunID, rep)
 		if err != nil {
 			return err
 		}
