@@ -33,10 +33,7 @@ func takeTree(ctx context.Context, o LocalOptions, data string) tookTree {
 	t := tookTree{git: git, bare: filepath.Join(git.Folder, treeID+".git")}
 	s := &worktree.Snapshot{Git: git.Binary, Folder: o.Root, Bare: t.bare, Index: filepath.Join(data, "index")}
 	if t.branch, t.commit, t.changed, t.err = s.Take(ctx); t.err == nil {
-		// What the run asks first is then known already. Whoever asks again hears
-		// what is wrong.
-		_, _ = git.Commits(ctx, treeID, "", t.commit, 1)
-		_, _ = git.ReadFile(ctx, treeID, t.commit, o.File)
+		git.Learn(ctx, treeID, t.commit, o.File) // what the run asks first
 	}
 	return t
 }

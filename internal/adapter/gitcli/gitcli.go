@@ -191,7 +191,7 @@ func (g *Git) ReadFile(ctx context.Context, repoID, commit, path string) ([]byte
 	if !commitID.MatchString(commit) {
 		return nil, fault.New(fault.Invalid, "invalid-ref", "%q is not a commit id", commit)
 	}
-	key := "blob " + repoID + " " + commit + ":" + path
+	key := blobKey(repoID, commit, path)
 	if known, ok := g.seen.get(key); ok {
 		return bytes.Clone(known), nil
 	}
@@ -230,9 +230,14 @@ func (g *Git) ChangedPaths(ctx context.Context, repoID, from, to string) ([]stri
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 }), nil
 }
 
+// logOf asks for that many commits, with the parts of each behind each other.
+func logOf(limit int) []string {
+	return []string{"log", "-z", "--format=%H%x1f%P%x1f%an%x1f%ae%x1f%at%x1f%B", "--max-count=" + strconv.Itoa(limit)}
+}
+
 // Commits implements repos.History.
 func (g *Git) Commits(ctx context.Context, repoID, from, to string, limit int) ([]repos.Commit, error) {
-	args := []string{"log", "-z", "--format=%H%x1f%P%x1f%an%x1f%ae%x1f%at%x1f%B", "--max-count=" + strconv.Itoa(limit)}
+	args := logOf(limit)
 	if from != "" && from != repos.Zero {
 		args = append(args, "^"+from)
 	}
@@ -255,7 +260,7 @@ func (g *Git) Commits(ctx context.Context, repoID, from, to string, limit int) (
 
 // history runs git log; what it says of one commit never changes.
 func (g *Git) history(ctx context.Context, repoID string, args []string, fixed bool) ([]byte, error) {
-	key := repoID + " " + strings.Join(args, " ")
+	key := historyKey(repoID, args)
 	if known, ok := g.seen.get(key); ok && fixed {
 		return known, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"sync"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/id"
@@ -21,27 +22,34 @@ func (v variables) lookup(name string) (string, bool) {
 
 func (v variables) set(name, value string) { v[strings.ToLower(name)] = value }
 
-// stageVariables are those a condition of the stage sees: the file's, the values
-// of variable groups that are no secrets, predefined ones, and those given when
-// the run was queued.
+func (v variables) add(values map[string]string) {
+	for name, value := range values {
+		v.set(name, value)
+	}
+}
+
+// stageVariables are those a condition of the stage sees: those of the pipeline's
+// settings, the file's with their expressions computed, the values of variable
+// groups that are no secrets, predefined ones, and those given when the run was
+// queued.
 func (g *graph) stageVariables(stage *pipeline.Stage) variables {
-	v := variables{}
-	lists := [][]pipeline.Variable{g.plan.Variables}
+	v, own := variables{}, predefined(g.run)
+	v.add(g.settings)
+	v.add(own)
+	rc := pipeline.RuntimeContext{StageDependencies: g.jobsOfStages()}
+	g.addVariables(v, g.plan.Variables, &rc)
 	if stage != nil {
-		lists = append(lists, stage.Variables)
+		g.addVariables(v, stage.Variables, &rc)
 	}
-	for _, list := range lists {
-		g.addVariables(v, list)
-	}
-	for _, last := range []map[string]string{predefined(g.run), g.run.Variables} {
-		for name, value := range last {
-			v.set(name, value)
-		}
-	}
+	v.add(own)
+	v.add(g.run.Variables)
 	return v
 }
 
-func (g *graph) addVariables(v variables, list []pipeline.Variable) {
+// addVariables adds what a list declares, each seeing those before it. Without
+// rc expressions stay as they are written, and so do those that have no value
+// here: the job that uses them says why.
+func (g *graph) addVariables(v variables, list []pipeline.Variable, rc *pipeline.RuntimeContext) {
 	for _, x := range list {
 		if x.Group != "" {
 			for name, value := range g.groups {
@@ -52,6 +60,13 @@ func (g *graph) addVariables(v variables, list []pipeline.Variable) {
 			continue
 		}
 		v.set(x.Name, x.Value)
+		if rc == nil || !strings.HasPrefix(x.Value, "$[") {
+			continue
+		}
+		rc.Slot, rc.Variables, rc.Now, rc.Parameters, rc.Resources = pipeline.SlotJobVariable, v.lookup, g.now, g.run.Parameters, g.resources()
+		if value, err := pipeline.EvaluateExpression(x.Value, *rc); err == nil {
+			v.set(x.Name, value)
+		}
 	}
 }
 
@@ -145,15 +160,25 @@ func (g *graph) resources() map[string]any {
 	return map[string]any{"repositories": repositories}
 }
 
-// jobContext is what expressions of a job see.
+// jobContext is what expressions of a job see. The condition comes before the
+// expressions of the job's own variables.
 func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.RuntimeSlot) pipeline.RuntimeContext {
 	planned := g.plan.Stage(stage)
 	all := map[string]pipeline.Dependency{}
 	g.jobDependencies(planned, spec.DependsOn, all)
-	v := g.stageVariables(planned)
-	g.addVariables(v, spec.Variables)
-	return pipeline.RuntimeContext{Slot: slot, Variables: v.lookup, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
+	rc := pipeline.RuntimeContext{Slot: slot, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
 		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters, Resources: g.resources()}
+	known := sync.OnceValue(func() variables {
+		v, own := g.stageVariables(planned), rc
+		if slot == pipeline.SlotJobCondition {
+			g.addVariables(v, spec.Variables, nil)
+		} else {
+			g.addVariables(v, spec.Variables, &own)
+		}
+		return v
+	})
+	rc.Variables = func(name string) (string, bool) { return known().lookup(name) }
+	return rc
 }
 
 func (g *graph) jobCondition(s *Stage, spec *pipeline.Job) (bool, error) {

@@ -16,13 +16,14 @@ import (
 // graph is a run with everything below it, as loaded. advance changes it in
 // memory and says what must happen outside; it does no I/O.
 type graph struct {
-	run    *Run
-	plan   *pipeline.Plan
-	stages []*Stage // latest attempt of each, in the file's order
-	phases []*Phase // of those attempts
-	jobs   []*Job
-	groups map[string]string // values of variable groups without the secrets
-	now    time.Time
+	run      *Run
+	plan     *pipeline.Plan
+	stages   []*Stage // latest attempt of each, in the file's order
+	phases   []*Phase // of those attempts
+	jobs     []*Job
+	groups   map[string]string // values of variable groups without the secrets
+	settings map[string]string // variables of the pipeline's settings
+	now      time.Time
 
 	sealer Sealer
 	opened []string // values of secret output variables that were looked at

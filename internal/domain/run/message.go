@@ -203,14 +203,14 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 			}
 		}
 	}
-	given()
-	p, err := s.Pipelines.Get(ctx, g.run.PipelineID)
+	settings, err := s.settings(ctx, g.run.PipelineID)
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range p.Variables {
+	for name, value := range settings {
 		set.put(Variable{Name: name, Value: value})
 	}
+	given()
 	stage := g.plan.Stage(j.Stage)
 	for _, list := range [][]pipeline.Variable{g.plan.Variables, stage.Variables, spec.Variables} {
 		for _, v := range list {

@@ -225,6 +225,9 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 		if g.groups, err = s.groupValues(ctx, d.Run.ProjectID, d.Plan); err != nil {
 			return err
 		}
+		if g.settings, err = s.settings(ctx, d.Run.PipelineID); err != nil {
+			return err
+		}
 		for pass := 0; ; pass++ {
 			verdicts, err := s.passChecks(ctx, g)
 			if err != nil {
@@ -301,6 +304,19 @@ func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environm
 		verdicts[st.Name] = v
 	}
 	return verdicts, nil
+}
+
+// settings are the variables of a pipeline that stand in no file. A run goes on
+// when its pipeline has been deleted.
+func (s *Service) settings(ctx context.Context, pipelineID string) (map[string]string, error) {
+	p, err := s.Pipelines.Get(ctx, pipelineID)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.Variables, nil
 }
 
 // groupValues reads the variables of groups that conditions may use; secrets
