@@ -284,8 +284,8 @@ func (j *job) runStep(ctx context.Context, s *step) {
 	s.report.DisplayName = j.title(spec)
 	ok, err := j.condition(ctx, spec)
 	if err != nil {
-		s.begin()
-		j.worsen(s.end(s.fail("condition: " + message(err))))
+		s.start()
+		j.worsen(s.finish(s.fail("condition: " + message(err))))
 		return
 	}
 	if why := s.leftOut(); why != "" && ok && !spec.Disabled {
@@ -297,7 +297,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		s.send()
 		return
 	}
-	s.begin()
+	s.start()
 	j.warnOfPath(s)
 	result := s.observed(ctx)
 	if result == run.Failed && !spec.ContinueOnError && s.cause != "" && j.cause == "" {
@@ -306,7 +306,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 	if result == run.Failed && spec.ContinueOnError {
 		result = run.SucceededWithIssues
 	}
-	j.worsen(s.end(result))
+	j.worsen(s.finish(result))
 }
 
 // worsen merges the result of a step into that of the job. Only issues and

@@ -18,8 +18,10 @@ func (j *job) runBefore(ctx context.Context, s *step) {
 	if ok, err := j.condition(ctx, s.spec); err != nil || !ok {
 		return
 	}
-	s.Print("##[section]Pre-job: " + j.title(s.spec))
+	title := "Pre-job: " + j.title(s.spec)
+	s.Print("##[section]Starting: " + title)
 	j.worsen(s.part(ctx, t, t.Before))
+	s.Print("##[section]Finishing: " + title)
 }
 
 // runAfter runs what a task does when all steps are done, whatever became of
@@ -30,7 +32,9 @@ func (j *job) runAfter(ctx context.Context, s *step) {
 		return
 	}
 	s.name()
-	s.Print("##[section]Post-job: " + j.title(s.spec))
+	title := "Post-job: " + j.title(s.spec)
+	s.Print("##[section]Starting: " + title)
+	defer func() { s.Print("##[section]Finishing: " + title) }()
 	before := s.report.Result
 	result := s.part(ctx, t, t.After)
 	if result == run.Failed {

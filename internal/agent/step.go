@@ -70,6 +70,17 @@ func (s *step) explain(look *cause.Look, err error) {
 	s.cause = cause.Of(facts)
 }
 
+// start and finish are the two ends of a step: in its record, and in its log.
+func (s *step) start() {
+	s.begin()
+	s.Print("##[section]Starting: " + s.report.DisplayName)
+}
+
+func (s *step) finish(r run.Result) run.Result {
+	s.Print("##[section]Finishing: " + s.report.DisplayName)
+	return s.end(r)
+}
+
 func (s *step) begin() {
 	s.mu.Lock()
 	s.report.State = run.InProgress
@@ -284,6 +295,9 @@ func (s *step) call(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !s.ran {
+		s.header(t)
+	}
 	s.ran = true
 	if s.given() {
 		dir, _ := s.Lookup("Build.SourcesDirectory")
@@ -291,6 +305,15 @@ func (s *step) call(ctx context.Context) error {
 		return nil
 	}
 	return t.Run(ctx, s.context(t))
+}
+
+// header says which task runs, once, however often it is tried. A package says it
+// itself.
+func (s *step) header(t *task.Task) {
+	if s.packaged != nil {
+		return
+	}
+	task.Header(s.Print, [][2]string{{"Task", t.Name}, {"Description", "built into Penstock"}, {"Version", s.spec.Version}, {"Author", "Penstock"}, {"Help", "penstock explain " + t.Name}})
 }
 
 func (s *step) task() (*task.Task, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,3 +194,36 @@ type nowhere struct{}
 
 func (nowhere) Log(int, string)     {}
 func (nowhere) Step(run.StepReport) {}
+
+// A step's log says which step and task it is, once however often it is tried,
+// and where it ends; a step that does not run has none.
+func TestBothEndsOfALog(t *testing.T) {
+	failing := bash("exit 3")
+	failing.DisplayName, failing.RetryCountOnTaskFailure = "Try $(what)", 1
+	m := newMemory()
+	RunJob(t.Context(), &run.JobMessage{JobID: "j", PipelineID: "1", Steps: []pipeline.Step{failing, bash("echo never")}, Variables: []run.Variable{{Name: "what", Value: "it"}}},
+		Machine{AgentName: "a", Work: t.TempDir(), Outcomes: m, After: func(d time.Duration) <-chan time.Time {
+			now := make(chan time.Time)
+			if d != afterExit {
+				close(now)
+			}
+			return now
+		}}, m)
+	var got []string
+	for line := range strings.Lines(m.logs[1]) {
+		_, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(text, "[command]") {
+			got = append(got, text)
+		}
+	}
+	frame := strings.Repeat("=", 78)
+	attempt := []string{"Generating script.", "Script contents:", "exit 3", "========================== Starting Command Output ===========================", "##[error]Bash exited with code '3'."}
+	want := slices.Concat([]string{"##[section]Starting: Try it", frame, "Task         : Bash", "Description  : built into Penstock", "Version      : 3", "Author       : Penstock", "Help         : penstock explain Bash", frame},
+		attempt, []string{"##[warning]attempt 1 of 2 failed; the next one starts in 1s"}, attempt, []string{"##[section]Finishing: Try it"})
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if m.logs[2] != "" {
+		t.Errorf("a step that does not run has a log:\n%s", m.logs[2])
+	}
+}

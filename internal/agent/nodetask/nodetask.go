@@ -90,12 +90,7 @@ func (c *Call) expand(text string) string { return pipeline.ExpandMacros(text, c
 // header prints what stands at the top of a task's log.
 func (c *Call) header() {
 	d := c.Task.Definition
-	const frame = "=============================================================================="
-	c.Host.Print(frame)
-	for _, line := range [][2]string{{"Task", d.Title()}, {"Description", d.Description}, {"Version", d.Version.String()}, {"Author", d.Author}, {"Help", d.Help}} {
-		c.Host.Print(fmt.Sprintf("%-13s: %s", line[0], flat(line[1])))
-	}
-	c.Host.Print(frame)
+	task.Header(c.Host.Print, [][2]string{{"Task", d.Title()}, {"Description", d.Description}, {"Version", d.Version.String()}, {"Author", d.Author}, {"Help", d.Help}})
 	if least, ok := tasklib.ParseVersion(d.MinimumAgentVersion); ok && least.Compare(keeps) > 0 {
 		c.warn(fmt.Sprintf("task %s asks for version %s of the service's agent; what is newer than %s may be missing here", c.Task.Ref(), least, AgentVersion))
 	}

@@ -119,6 +119,18 @@ type Context struct {
 	After    func(time.Duration) <-chan time.Time
 }
 
+// headerFrame stands above and below the header of a task.
+var headerFrame = strings.Repeat("=", 78)
+
+// Header prints what stands at the top of a task's log: names and values.
+func Header(print func(line string), lines [][2]string) {
+	print(headerFrame)
+	for _, line := range lines {
+		print(fmt.Sprintf("%-13s: %s", line[0], strings.Join(strings.Fields(line[1]), " ")))
+	}
+	print(headerFrame)
+}
+
 // Func runs a task. An error fails the step.
 type Func func(ctx context.Context, c *Context) error
 

@@ -79,16 +79,26 @@ type stepKey struct {
 
 func keyOf(e run.Event) stepKey { return stepKey{e.Stage + "/" + e.Job, e.Step, e.Order} }
 
-// preamble is what a task says before a script begins: that it is written to a
-// file, its text, and how it is called. A person has it in the file already, so
-// it is left to the log.
+// preamble is what stands in a log before the output of a step's program: which
+// step and task it is, that a script is written to a file, its text, and how it is
+// called. A person has it in the file already, so it is left to the log.
 type preamble struct {
 	held []string
-	at   int // beforeScript, inScript or callOfScript; then everything is the script's
+	at   int // beforeScript, inHeader, inScript or callOfScript; then everything is the script's
 }
+
+// Frames reports whether a line of a log says nothing but that a step begins or
+// ends.
+func Frames(line string) bool {
+	return strings.HasPrefix(line, "##[section]Starting: ") || strings.HasPrefix(line, "##[section]Finishing: ")
+}
+
+// headerFrame stands above and below what a log says of the task.
+var headerFrame = strings.Repeat("=", 78)
 
 const (
 	beforeScript = iota
+	inHeader
 	inScript
 	callOfScript
 	afterScript
@@ -123,6 +133,16 @@ func (v *View) lines(e run.Event) []string {
 func (p *preamble) next(line string) []string {
 	starts := strings.HasSuffix(line, " Starting Command Output ===========================")
 	switch {
+	case Frames(line):
+		return nil
+	case p.at == beforeScript && line == headerFrame:
+		p.at = inHeader
+		return nil
+	case p.at == inHeader:
+		if line == headerFrame {
+			p.at = beforeScript
+		}
+		return nil
 	case (p.at == beforeScript || p.at == inScript) && starts:
 		p.at, p.held = callOfScript, nil
 		return nil
