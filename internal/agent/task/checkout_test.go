@@ -118,8 +118,9 @@ func TestCheckoutBringsWhatItsDepthSays(t *testing.T) {
 	}{
 		{map[string]string{"fetchDepth": "1"}, "refs/remotes/origin/" + commit + " three", "three"},
 		{map[string]string{"fetchDepth": "2"}, "refs/remotes/origin/" + commit + " three", "three two"},
-		{map[string]string{"fetchDepth": "0"}, "refs/remotes/origin/main three, refs/remotes/origin/release two", "three two one"},
-		{map[string]string{"fetchDepth": "0", "fetchTags": "true"}, "refs/remotes/origin/main three, refs/remotes/origin/release two, refs/tags/v1 one", "three two one"},
+		{map[string]string{"fetchDepth": "0", "fetchTags": "false"}, "refs/remotes/origin/main three, refs/remotes/origin/release two", "three two one"},
+		{map[string]string{"fetchDepth": "0"}, "refs/remotes/origin/main three, refs/remotes/origin/release two, refs/tags/v1 one", "three two one"},
+		{nil, "refs/remotes/origin/main three, refs/remotes/origin/release two, refs/tags/v1 one", "three two one"},
 	} {
 		if err := d.Run("Checkout@1", step.inputs); err != nil {
 			t.Fatalf("%v: %v\n%s", step.inputs, err, d.Log())
@@ -144,7 +145,7 @@ func TestCheckoutOfPullRequestAndOfCommitThatItsBranchHasLeft(t *testing.T) {
 	if err := d.Run("Checkout@1", map[string]string{"fetchDepth": "0"}); err != nil {
 		t.Fatal(err, d.Log())
 	}
-	if got, want := f.refs(d), "refs/remotes/origin/main one, refs/remotes/pull/7/merge two"; got != want {
+	if got, want := f.refs(d), "refs/remotes/origin/main one, refs/remotes/pull/7/merge two, refs/tags/v1 one"; got != want {
 		t.Errorf("refs %s, want %s", got, want)
 	}
 	d = f.desk(folder, url)

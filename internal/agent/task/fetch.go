@@ -24,7 +24,7 @@ func (w *gitRun) bring(ctx context.Context) error {
 		return err
 	}
 	args := []string{"fetch", "--force", "--no-recurse-submodules", "--progress", "--prune"}
-	if w.c.Bool("fetchTags") {
+	if w.tags() {
 		args = append(args, "--tags", "--prune-tags")
 	} else {
 		args = append(args, "--no-tags")
@@ -38,6 +38,15 @@ func (w *gitRun) bring(ctx context.Context) error {
 		args = append(args, "--filter="+filter)
 	}
 	return w.again(ctx, append(append(args, "origin"), w.wanted()...)...)
+}
+
+// tags says whether they are wanted. Pipelines of the service differ in what holds
+// where the file does not say; with all commits come their tags here.
+func (w *gitRun) tags() bool {
+	if w.c.Input("fetchTags") == "" {
+		return w.depth == 0
+	}
+	return w.c.Bool("fetchTags")
 }
 
 func (w *gitRun) shallow() string { return filepath.Join(w.dir, ".git", "shallow") }
@@ -69,7 +78,7 @@ func remoteName(ref string) string {
 // borrow lets the checkout read the objects of a repository on this machine where
 // they are. What only a fetch can do is left to one.
 func (w *gitRun) borrow() (done bool, err error) {
-	if w.c.Borrow == nil || w.c.Input("fetchFilter") != "" || w.depth > 1 || w.depth == 1 && w.c.Bool("fetchTags") {
+	if w.c.Borrow == nil || w.c.Input("fetchFilter") != "" || w.depth > 1 || w.depth == 1 && w.tags() {
 		return false, nil
 	}
 	bare := w.c.Borrow(w.repo.URL)
@@ -106,7 +115,7 @@ func (w *gitRun) borrow() (done bool, err error) {
 func (w *gitRun) packed(bare string) (string, error) {
 	refs := map[string]string{}
 	note := func(name, commit string) {
-		if strings.HasPrefix(name, branches) || strings.HasPrefix(name, "refs/tags/") && w.c.Bool("fetchTags") {
+		if strings.HasPrefix(name, branches) || strings.HasPrefix(name, "refs/tags/") && w.tags() {
 			refs[remoteName(name)] = commit
 		}
 	}

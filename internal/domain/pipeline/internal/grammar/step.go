@@ -80,7 +80,7 @@ var artifactKey = Key{Name: "artifact", Type: Is(Text), Doc: "Name of the artifa
 var checkoutKeys = []Key{
 	{Name: "clean", Type: Is(Boolean), Doc: "Whether files that git does not know are deleted first; true if absent."},
 	{Name: "fetchDepth", Type: Is(Integer), Doc: "How many commits to fetch; all if 0 or absent."},
-	{Name: "fetchTags", Type: Is(Boolean), Doc: "Whether to fetch tags; false if absent."},
+	{Name: "fetchTags", Type: Is(Boolean), Doc: "Whether to fetch tags; if absent, where all commits are fetched."},
 	{Name: "fetchFilter", Type: Is(Text), Words: []string{"tree:0", "blob:none"}, Doc: "Partial clone: what to leave on the server."},
 	{Name: "lfs", Type: Is(Boolean), Doc: "Whether to download large files."},
 	{Name: "submodules", Type: Is(Text), Words: []string{"true", "recursive", "false"}, Doc: "Whether to check out submodules, and theirs."},
