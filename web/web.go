@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"sort"
+	"sync"
 	"time"
 )
 
@@ -20,17 +21,17 @@ var files embed.FS
 
 // Icons is the sprite that every page carries, so that symbols take the colours
 // of the place where they stand.
-var Icons = func() string {
+var Icons = sync.OnceValue(func() string {
 	b, err := files.ReadFile("icons.svg")
 	if err != nil {
 		panic(err) // the file is embedded
 	}
 	return string(b)
-}()
+})
 
 // Version changes whenever any asset does; addresses carry it, so that browsers
 // keep assets for ever and still never mix two releases.
-var Version = version()
+var Version = sync.OnceValue(version)
 
 func version() string {
 	var names []string
@@ -52,7 +53,7 @@ func version() string {
 
 // Path is the address of an asset. The version is a folder of the address, so
 // that modules which import each other by relative paths stay in one version.
-func Path(name string) string { return "/static/" + Version + "/" + name }
+func Path(name string) string { return "/static/" + Version() + "/" + name }
 
 // Handler serves the assets below /static/{version}/.
 func Handler() http.Handler {
@@ -67,7 +68,7 @@ func Handler() http.Handler {
 			w.Header().Set("Content-Type", t)
 		}
 		cache := "no-cache"
-		if r.PathValue("version") == Version {
+		if r.PathValue("version") == Version() {
 			cache = "public, max-age=31536000, immutable"
 		}
 		w.Header().Set("Cache-Control", cache)

@@ -2,13 +2,13 @@ package agent
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"penstock.dev/penstock/internal/agent/command"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -203,7 +203,7 @@ func (s *step) complete(c command.Command) error {
 // detail is a record below the step, as of a project that a build tool builds.
 type detail struct{ name, state, result string }
 
-var guid = regexp.MustCompile(`^\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$`)
+var guid = pattern.Lazy(`^\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$`)
 
 // logDetail notes a record below the step. It shows in the log, by a line per
 // change.
@@ -212,7 +212,7 @@ func (s *step) logDetail(c command.Command) error {
 	if err != nil {
 		return err
 	}
-	if !guid.MatchString(key) {
+	if !guid().MatchString(key) {
 		return fault.New(fault.Invalid, "detail-id", "the id of a detail is a GUID").Got("%q", key)
 	}
 	s.mu.Lock()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/agent/task"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/base/rootfs"
 )
 
@@ -47,7 +47,7 @@ type service struct {
 	timer *time.Timer   // the next start
 }
 
-var serviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var serviceName = pattern.Lazy(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // NewSupervisor takes up the services of a data folder.
 func NewSupervisor(data string, log *slog.Logger) (*Supervisor, error) {
@@ -109,7 +109,7 @@ func (s *Supervisor) Close() {
 
 // Apply implements task.Services.
 func (s *Supervisor) Apply(ctx context.Context, spec task.ServiceSpec, action string) (task.ServiceState, error) {
-	if !serviceName.MatchString(spec.Name) {
+	if !serviceName().MatchString(spec.Name) {
 		return task.ServiceState{}, fault.New(fault.Invalid, "invalid-name", "service name %q is not usable", spec.Name)
 	}
 	s.mu.Lock()

@@ -42,7 +42,7 @@ func (s *Systemd) settingsFile(name string) string {
 
 // Apply implements task.Services.
 func (s *Systemd) Apply(ctx context.Context, spec task.ServiceSpec, action string) (task.ServiceState, error) {
-	if !serviceName.MatchString(spec.Name) {
+	if !serviceName().MatchString(spec.Name) {
 		return task.ServiceState{}, fault.New(fault.Invalid, "invalid-name", "service name %q is not usable", spec.Name)
 	}
 	var err error

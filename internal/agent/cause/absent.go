@@ -1,14 +1,14 @@
 package cause
 
-import "regexp"
+import "penstock.dev/penstock/internal/base/pattern"
 
 // notFound is what shells say of a program that is not there.
-var notFound = regexp.MustCompile(`(?:line \d+|\d+): ([A-Za-z0-9_.+-]{1,64}): (?:command )?not found$`)
+var notFound = pattern.Lazy(`(?:line \d+|\d+): ([A-Za-z0-9_.+-]{1,64}): (?:command )?not found$`)
 
 // Absent is the program that a line of a shell misses; "" = it says something
 // else.
 func Absent(line string) string {
-	if m := notFound.FindStringSubmatch(line); m != nil {
+	if m := notFound().FindStringSubmatch(line); m != nil {
 		return m[1]
 	}
 	return ""

@@ -3,7 +3,6 @@ package application
 import (
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/pattern"
 )
 
 // Spec is a penstock.app.yml as written, with defaults filled in.
@@ -162,9 +162,9 @@ func defaults() *Spec {
 }
 
 var (
-	appName  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
-	hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	envName  = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+	appName  = pattern.Lazy(`^[a-z][a-z0-9-]{0,62}$`)
+	hostName = pattern.Lazy(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	envName  = pattern.Lazy(`^[A-Z_][A-Z0-9_]*$`)
 )
 
 func (s *Spec) check() []string {
@@ -174,7 +174,7 @@ func (s *Spec) check() []string {
 			p = append(p, fmt.Sprintf(format, args...))
 		}
 	}
-	add(appName.MatchString(s.Application), "application: %q is not a name such as storefront", s.Application)
+	add(appName().MatchString(s.Application), "application: %q is not a name such as storefront", s.Application)
 	add(len(s.Names[Production]) > 0, "names.production: at least one host name is needed")
 	if len(s.Names[Staging]) == 0 && len(s.Names[Production]) > 0 {
 		s.Names[Staging] = []string{"staging." + s.Names[Production][0]}
@@ -183,7 +183,7 @@ func (s *Spec) check() []string {
 	for role, names := range s.Names {
 		add(role == Production || role == Staging, "names.%s: names belong to production or staging", role)
 		for _, n := range names {
-			add(hostName.MatchString(n) && len(n) <= 253 && net.ParseIP(n) == nil, "names.%s: %q is not a host name in lower case", role, n)
+			add(hostName().MatchString(n) && len(n) <= 253 && net.ParseIP(n) == nil, "names.%s: %q is not a host name in lower case", role, n)
 			add(seen[n] == "", "names: %s stands for two roles", n)
 			seen[n] = role
 		}
@@ -194,7 +194,7 @@ func (s *Spec) check() []string {
 	}
 	add(s.Service.Port >= 1 && s.Service.Port <= 65535, "service.port: %d is not 1 to 65535", s.Service.Port)
 	for k := range s.Service.Settings {
-		add(envName.MatchString(k), "service.settings: %q is not a name such as LOG_LEVEL", k)
+		add(envName().MatchString(k), "service.settings: %q is not a name such as LOG_LEVEL", k)
 	}
 	add(s.Health.TCP || strings.HasPrefix(s.Health.Path, "/"), "health.path: %q does not begin with /", s.Health.Path)
 	add(s.Health.Timeout <= s.Health.Interval || s.Health.Interval == 0, "health.timeout: must not exceed health.interval")
@@ -216,7 +216,7 @@ func (s *Spec) checkSlots() []string {
 	}
 	slots, vms := map[string]bool{}, map[string]bool{}
 	for i, slot := range s.Slots {
-		if !appName.MatchString(slot.Slot) || slots[slot.Slot] {
+		if !appName().MatchString(slot.Slot) || slots[slot.Slot] {
 			p = append(p, fmt.Sprintf("slots[%d].slot: %q is not a name of its own", i, slot.Slot))
 		}
 		slots[slot.Slot] = true

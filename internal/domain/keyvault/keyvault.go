@@ -4,12 +4,12 @@ package keyvault
 
 import (
 	"context"
-	"regexp"
 	"strings"
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -66,13 +66,13 @@ type Service struct {
 }
 
 var (
-	vaultName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]$`)
-	secretName = regexp.MustCompile(`^[A-Za-z0-9-]{1,127}$`)
+	vaultName  = pattern.Lazy(`^[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]$`)
+	secretName = pattern.Lazy(`^[A-Za-z0-9-]{1,127}$`)
 )
 
 // CreateVault makes a vault; a vault of that name in the project is returned.
 func (s *Service) CreateVault(ctx context.Context, projectID, name string) (*Vault, error) {
-	if !vaultName.MatchString(name) || strings.Contains(name, "--") {
+	if !vaultName().MatchString(name) || strings.Contains(name, "--") {
 		return nil, fault.New(fault.Invalid, "invalid-name", "vault name %q is not usable", name).
 			Want("3 to 24 letters, digits and single '-', beginning with a letter")
 	}
@@ -106,7 +106,7 @@ func (s *Service) find(ctx context.Context, vaultID, name string) (*Secret, erro
 
 // SetSecret adds a version and makes it the current one.
 func (s *Service) SetSecret(ctx context.Context, v *Vault, name string, value []byte) (*Version, error) {
-	if !secretName.MatchString(name) {
+	if !secretName().MatchString(name) {
 		return nil, fault.New(fault.Invalid, "invalid-name", "secret name %q is not usable", name).Want("1 to 127 letters, digits and '-'")
 	}
 	if len(value) == 0 || len(value) > MaxSecret {

@@ -1,9 +1,9 @@
 package pipeline
 
 import (
-	"regexp"
 	"strings"
 
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/expression"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
 )
@@ -85,10 +85,10 @@ func (l *linter) steps(steps []Step) {
 	}
 }
 
-var macroName = regexp.MustCompile(`\$\(([A-Za-z_][A-Za-z0-9_. -]*)\)`)
+var macroName = pattern.Lazy(`\$\(([A-Za-z_][A-Za-z0-9_. -]*)\)`)
 
 // secretName recognises variables that people keep secrets in.
-var secretName = regexp.MustCompile(`(?i)(passw(or)?d|secret|token|credentials?|connection_?string|api_?key|access_?key|private_?key|[a-z]key|\bpat)s?$`)
+var secretName = pattern.Lazy(`(?i)(passw(or)?d|secret|token|credentials?|connection_?string|api_?key|access_?key|private_?key|[a-z]key|\bpat)s?$`)
 
 // foreign are variables that whoever opens a pull request or pushes a branch
 // writes: text of theirs becomes part of the program.
@@ -98,7 +98,7 @@ var foreign = map[string]bool{
 
 func (l *linter) script(s *Step, text string) {
 	warned := map[string]bool{}
-	for _, m := range macroName.FindAllStringSubmatch(text, -1) {
+	for _, m := range macroName().FindAllStringSubmatch(text, -1) {
 		name := strings.ToLower(m[1])
 		if warned[name] {
 			continue
@@ -109,7 +109,7 @@ func (l *linter) script(s *Step, text string) {
 		case foreign[name]:
 			l.warn(s.Origin, m[0], "untrusted-in-script", "%s is pasted into a script's text, and others choose its value", m[0]).
 				Try("read the environment variable %s instead", env)
-		case name == "system.accesstoken" || !l.known[name] && !strings.Contains(name, ".") && secretName.MatchString(name):
+		case name == "system.accesstoken" || !l.known[name] && !strings.Contains(name, ".") && secretName().MatchString(name):
 			l.warn(s.Origin, m[0], "secret-in-script", "%s is pasted into a script's text", m[0]).
 				Try(`pass it with env: and read "$%s"`, env)
 		}

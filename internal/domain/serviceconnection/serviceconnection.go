@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/id"
 	"penstock.dev/penstock/internal/base/near"
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/domain/audit"
 	"penstock.dev/penstock/internal/domain/identity"
@@ -105,11 +105,11 @@ func SecretParameter(name string) bool {
 	return !slices.Contains(publicParameters, strings.ToLower(name))
 }
 
-var secretWords = regexp.MustCompile(`(?i)password|passphrase|passwd|secret|token|private ?key|api ?key|credential`)
+var secretWords = pattern.Lazy(`(?i)password|passphrase|passwd|secret|token|private ?key|api ?key|credential`)
 
 // SecretDatum reports whether an entry of the data is sealed: one whose name
 // speaks of a secret.
-func SecretDatum(name string) bool { return secretWords.MatchString(name) }
+func SecretDatum(name string) bool { return secretWords().MatchString(name) }
 
 // Bounds of a connection: entries of one kind, bytes of a name, of a value and
 // of the address.
@@ -140,16 +140,16 @@ func key(projectID, name string) string {
 	return projectID + "/" + strings.ToLower(strings.TrimSpace(name))
 }
 
-var typeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._:-]{0,127}$`)
+var typeName = pattern.Lazy(`^[A-Za-z][A-Za-z0-9._:-]{0,127}$`)
 
 func (s *Spec) check() error {
 	if err := identity.CheckTitle("service connection", s.Name); err != nil {
 		return err
 	}
-	if !typeName.MatchString(s.Type) {
+	if !typeName().MatchString(s.Type) {
 		return fault.New(fault.Invalid, "connection-type", "a service connection has a type").Got("%q", s.Type).Want("one such as generic, ssh, dockerregistry, azurerm, externalnpmregistry, externalnugetfeed, externalpythondownloadfeed, github or kubernetes")
 	}
-	if !typeName.MatchString(s.Scheme) {
+	if !typeName().MatchString(s.Scheme) {
 		return fault.New(fault.Invalid, "connection-scheme", "the authorization of a service connection has a scheme").Got("%q", s.Scheme).Want("UsernamePassword, Token, None or another of the type")
 	}
 	if len(s.URL) > maxURL || strings.ContainsAny(s.URL, "\r\n\x00") {

@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
@@ -173,7 +173,7 @@ func (p *LocalPool) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // comments are all that a file may hold that says nothing yet.
-var comments = regexp.MustCompile(`(?m)^\s*#.*$`)
+var comments = pattern.Lazy(`(?m)^\s*#.*$`)
 
 // ReadLocalFile finds the file beside the pipeline or in a folder above it, up
 // to the root. Without one the answer is empty.
@@ -196,7 +196,7 @@ func ReadLocalFile(root, pipelineFile, named string) (*LocalFile, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "file-unreadable", "the file cannot be read").At("%s", path)
 	}
 	f.folder = filepath.Dir(path)
-	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil && len(bytes.TrimSpace(comments.ReplaceAll(data, nil))) > 0 {
+	if err := yaml.Load(data, f, yaml.WithUniqueKeys(true), yaml.WithKnownFields(true)); err != nil && len(bytes.TrimSpace(comments().ReplaceAll(data, nil))) > 0 {
 		return nil, fault.New(fault.Invalid, "local-file", "penstock.local.yml cannot be read").At("%s", path).Got("%s", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "construct errors: "))
 	}
 	for name, secret := range f.Secrets {

@@ -9,11 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
@@ -22,18 +22,18 @@ const fetchTime = 5 * time.Minute
 
 // Names and refs that may stand in an address and in git's arguments.
 var (
-	remoteName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._ -]*(/[A-Za-z0-9_][A-Za-z0-9._ -]*){0,2}$`)
-	remoteRef  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/-]*$`)
+	remoteName = pattern.Lazy(`^[A-Za-z0-9_][A-Za-z0-9._ -]*(/[A-Za-z0-9_][A-Za-z0-9._ -]*){0,2}$`)
+	remoteRef  = pattern.Lazy(`^[A-Za-z0-9_][A-Za-z0-9._/-]*$`)
 )
 
 // shared are hosts on which anybody may take any owner's name.
-var shared = regexp.MustCompile(`(?i)(//|@)(www\.)?(github\.com|gitlab\.com|bitbucket\.org|codeberg\.org)[:/]`)
+var shared = pattern.Lazy(`(?i)(//|@)(www\.)?(github\.com|gitlab\.com|bitbucket\.org|codeberg\.org)[:/]`)
 
 // addressOf is where a repository resource lies, as seen from where the checkout
 // was cloned from; "" where that cannot be told.
 func addressOf(r pipeline.RepositoryResource, origin string) string {
 	name := r.Name
-	if !remoteName.MatchString(name) || strings.Contains(name, "..") {
+	if !remoteName().MatchString(name) || strings.Contains(name, "..") {
 		return ""
 	}
 	origin = strings.TrimSuffix(strings.TrimSuffix(origin, "/"), ".git")
@@ -63,7 +63,7 @@ func addressOf(r pipeline.RepositoryResource, origin string) string {
 		return ""
 	}
 	base, last := origin[:i+1], name[strings.LastIndexByte(name, '/')+1:]
-	if shared.MatchString(origin) && strings.Contains(name, "/") && !strings.HasSuffix(strings.ToLower(strings.ReplaceAll(strings.TrimRight(base, "/:"), ":", "/")), "/"+strings.ToLower(name[:strings.IndexByte(name, '/')])) {
+	if shared().MatchString(origin) && strings.Contains(name, "/") && !strings.HasSuffix(strings.ToLower(strings.ReplaceAll(strings.TrimRight(base, "/:"), ":", "/")), "/"+strings.ToLower(name[:strings.IndexByte(name, '/')])) {
 		return "" // a project of the service; who has its name there is somebody else
 	}
 	if owner := strings.LastIndexAny(strings.TrimRight(base, "/:"), "/:"); strings.Contains(name, "/") && strings.Contains(origin, "://") && !strings.HasPrefix(origin, "file:") && owner > 0 {
@@ -117,7 +117,7 @@ func fetched(ctx context.Context, cache, address, ref string) (string, error) {
 	short := strings.TrimPrefix(strings.TrimPrefix(ref, "refs/heads/"), "refs/tags/")
 	if short == "" {
 		ref = "HEAD"
-	} else if !remoteRef.MatchString(short) || strings.Contains(short, "..") {
+	} else if !remoteRef().MatchString(short) || strings.Contains(short, "..") {
 		return "", fault.New(fault.Invalid, "invalid-ref", "ref %q cannot be fetched", ref)
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)

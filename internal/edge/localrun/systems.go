@@ -3,10 +3,10 @@ package localrun
 import (
 	"cmp"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/edge/language"
 )
@@ -29,7 +29,7 @@ func systemOf(image string) string {
 	return ""
 }
 
-var variableOf = regexp.MustCompile(`(?i)^\$\[\s*variables(?:\.([a-z0-9_.-]+)|\[\s*'([^']+)'\s*\])\s*\]$`)
+var variableOf = pattern.Lazy(`(?i)^\$\[\s*variables(?:\.([a-z0-9_.-]+)|\[\s*'([^']+)'\s*\])\s*\]$`)
 
 // imageOf is the image that a job asks for, with the variables that the file
 // gives it; leg may be nil.
@@ -52,7 +52,7 @@ func imageOf(plan *pipeline.Plan, s *pipeline.Stage, j *pipeline.Job, leg *pipel
 		return "", false
 	}
 	text := cmp.Or(j.Pool.VMImage, j.Pool.Name)
-	if m := variableOf.FindStringSubmatch(strings.TrimSpace(text)); m != nil {
+	if m := variableOf().FindStringSubmatch(strings.TrimSpace(text)); m != nil {
 		text = "$(" + m[1] + m[2] + ")"
 	}
 	return pipeline.ExpandMacros(text, lookup)
@@ -96,7 +96,7 @@ func (r *Request) Systems(plan *pipeline.Plan, local *language.LocalFile, host s
 	return e
 }
 
-var systemName = regexp.MustCompile(`(?i)win|mac|osx|os_x|darwin`)
+var systemName = pattern.Lazy(`(?i)win|mac|osx|os_x|darwin`)
 
 // counterpart says whether a job does for another system what one of the others
 // does for this one.
@@ -104,7 +104,7 @@ func counterpart(j *pipeline.Job, others []*pipeline.Job) bool {
 	if len(others) == 0 {
 		return false
 	}
-	if systemName.MatchString(j.Name) || systemName.MatchString(j.DisplayName) {
+	if systemName().MatchString(j.Name) || systemName().MatchString(j.DisplayName) {
 		return true
 	}
 	return slices.ContainsFunc(others, func(o *pipeline.Job) bool {

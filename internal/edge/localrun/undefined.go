@@ -3,16 +3,16 @@ package localrun
 import (
 	"fmt"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
 var (
-	macroName   = regexp.MustCompile(`\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)`)
-	setInScript = regexp.MustCompile(`(?i)task\.setvariable[^\]\n]*variable=([A-Za-z0-9_.-]+)`)
+	macroName   = pattern.Lazy(`\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)`)
+	setInScript = pattern.Lazy(`(?i)task\.setvariable[^\]\n]*variable=([A-Za-z0-9_.-]+)`)
 )
 
 // shellWords are commands of a shell that are no programs.
@@ -31,7 +31,7 @@ func (r *Request) Undefined(plan *pipeline.Plan) []string {
 	seen := map[string]bool{}
 	for s := range agentSteps(plan) {
 		for _, text := range textsOf(s) {
-			for _, m := range macroName.FindAllStringSubmatch(text, -1) {
+			for _, m := range macroName().FindAllStringSubmatch(text, -1) {
 				low := strings.ToLower(m[1])
 				if seen[low] || known[low] || isPredefined(low) || isCommand(m[1]) {
 					continue
@@ -117,7 +117,7 @@ func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 			}
 		}
 		for _, text := range s.Inputs {
-			for _, m := range setInScript.FindAllStringSubmatch(text, -1) {
+			for _, m := range setInScript().FindAllStringSubmatch(text, -1) {
 				add(m[1])
 				if s.Name != "" {
 					add(s.Name + "." + m[1])
@@ -134,7 +134,7 @@ func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 func outputs(plan *pipeline.Plan, s *pipeline.Step, add func(string)) {
 	for other := range agentSteps(plan) {
 		for _, text := range textsOf(other) {
-			for _, m := range macroName.FindAllStringSubmatch(text, -1) {
+			for _, m := range macroName().FindAllStringSubmatch(text, -1) {
 				if outputOf(s, m[1]) {
 					add(m[1])
 				}

@@ -4,10 +4,10 @@
 package tasklib
 
 import (
-	"regexp"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/pattern"
 )
 
 // Definition is what a task.json says, as far as it matters when the task runs.
@@ -141,8 +141,8 @@ func (in *Input) Is(kind string) bool {
 }
 
 var (
-	validName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,99}$`)
-	validID   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	validName = pattern.Lazy(`^[A-Za-z][A-Za-z0-9._-]{0,99}$`)
+	validID   = pattern.Lazy(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 )
 
 // check refuses what cannot be stored or named. Names become folders, so that
@@ -152,9 +152,9 @@ func (d *Definition) check() error {
 		return fault.New(fault.Invalid, "task-definition", "the task.json has no usable %s", field).Got("%q", got).Want("%s", want)
 	}
 	switch {
-	case !validName.MatchString(d.Name) || strings.HasSuffix(d.Name, "."):
+	case !validName().MatchString(d.Name) || strings.HasSuffix(d.Name, "."):
 		return bad("name", d.Name, "letters, digits and -")
-	case !validID.MatchString(d.ID):
+	case !validID().MatchString(d.ID):
 		return bad("id", d.ID, "a GUID")
 	case d.Version.Major < 0 || d.Version.Minor < 0 || d.Version.Patch < 0:
 		return bad("version", d.Version.String(), "Major, Minor and Patch")

@@ -1,11 +1,11 @@
 package tasklib
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/catalog"
 )
 
@@ -120,7 +120,7 @@ func (d *Definition) rules(in *Input) []string {
 				continue
 			}
 			list = append(list, rule)
-			for _, m := range inputNames.FindAllStringSubmatch(rule, -1) {
+			for _, m := range inputNames().FindAllStringSubmatch(rule, -1) {
 				if other := d.Input(m[1]); other != nil && !seen[other.Name] {
 					seen[other.Name], open = true, append(open, other)
 				}
@@ -131,7 +131,7 @@ func (d *Definition) rules(in *Input) []string {
 }
 
 // inputNames finds the inputs that a rule compares.
-var inputNames = regexp.MustCompile(`(?i)([a-z0-9_.-]+)\s*(?:[=!]|(?:not)?(?:contains|startswith|endswith|in)\b)`)
+var inputNames = pattern.Lazy(`(?i)([a-z0-9_.-]+)\s*(?:[=!]|(?:not)?(?:contains|startswith|endswith|in)\b)`)
 
 // InstanceName is how a step is called that has no name of its own: the format
 // of the task with $(input) replaced. Macros of the values stay.

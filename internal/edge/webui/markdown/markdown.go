@@ -20,6 +20,8 @@ import (
 	ghtml "github.com/yuin/goldmark/renderer/html"
 	"github.com/yuin/goldmark/text"
 	"github.com/yuin/goldmark/util"
+
+	"penstock.dev/penstock/internal/base/pattern"
 )
 
 // Bounds of what is laid out; what lies beyond is shown as it was written.
@@ -35,13 +37,15 @@ const (
 	maxHead     = 6
 )
 
-var convert = goldmark.New(
-	goldmark.WithExtensions(extension.Linkify, extension.Strikethrough, extension.TaskList,
-		extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute))),
-	goldmark.WithParserOptions(parser.WithASTTransformers(util.Prioritized(tame{}, 100))),
-	goldmark.WithRendererOptions(ghtml.WithUnsafe(), // what is raw passes the policy below, as all else
-		renderer.WithNodeRenderers(util.Prioritized(images{}, 1))),
-)
+var convert = sync.OnceValue(func() goldmark.Markdown {
+	return goldmark.New(
+		goldmark.WithExtensions(extension.Linkify, extension.Strikethrough, extension.TaskList,
+			extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute))),
+		goldmark.WithParserOptions(parser.WithASTTransformers(util.Prioritized(tame{}, 100))),
+		goldmark.WithRendererOptions(ghtml.WithUnsafe(), // what is raw passes the policy below, as all else
+			renderer.WithNodeRenderers(util.Prioritized(images{}, 1))),
+	)
+})
 
 // tame moves headings below those of the page.
 type tame struct{}
@@ -105,7 +109,7 @@ func (images) RegisterFuncs(r renderer.NodeRendererFuncRegisterer) {
 
 // policy lists what may stand in a page. There are no ids, names and styles: they
 // could take the place of the page's own.
-var policy = func() *bluemonday.Policy {
+var policy = sync.OnceValue(func() *bluemonday.Policy {
 	p := bluemonday.NewPolicy()
 	p.AllowElements("p", "br", "hr", "h3", "h4", "h5", "h6", "blockquote", "pre", "code", "em", "strong", "b", "i", "u", "s", "del", "ins", "sub", "sup", "kbd", "samp",
 		"ul", "ol", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "details", "summary", "span", "div")
@@ -125,7 +129,7 @@ var policy = func() *bluemonday.Policy {
 	p.RequireNoFollowOnLinks(true)
 	p.RequireNoReferrerOnLinks(true)
 	return p
-}()
+})
 
 // HTML is the safe HTML of a text. What is too long or too deep for that comes
 // as it was written.
@@ -134,22 +138,22 @@ func HTML(source string) string {
 		return plain(source)
 	}
 	src := []byte(source)
-	doc := convert.Parser().Parse(text.NewReader(src))
+	doc := convert().Parser().Parse(text.NewReader(src))
 	if tooDeep(doc) {
 		return plain(source)
 	}
 	var out bytes.Buffer
-	if err := convert.Renderer().Render(&out, src, doc); err != nil || out.Len() > maxHTML {
+	if err := convert().Renderer().Render(&out, src, doc); err != nil || out.Len() > maxHTML {
 		return plain(source)
 	}
-	return boxes(policy.SanitizeBytes(out.Bytes()))
+	return boxes(policy().SanitizeBytes(out.Bytes()))
 }
 
 // boxes makes the check boxes of task lists what they look like: signs.
-var box = regexp.MustCompile(`<input[^>]*>`)
+var box = pattern.Lazy(`<input[^>]*>`)
 
 func boxes(out []byte) string {
-	return box.ReplaceAllStringFunc(string(out), func(tag string) string {
+	return box().ReplaceAllStringFunc(string(out), func(tag string) string {
 		if !strings.Contains(tag, "checkbox") {
 			return ""
 		}
@@ -165,13 +169,13 @@ func plain(source string) string {
 }
 
 // opener is what begins a quote or a list.
-var opener = regexp.MustCompile(`>|(?:[-+*]|[0-9]{1,9}[.)])[ \t]`)
+var opener = pattern.Lazy(`>|(?:[-+*]|[0-9]{1,9}[.)])[ \t]`)
 
 // item is what begins a block of its own where a paragraph could go on.
-var item = regexp.MustCompile(`^ {0,3}(?:[-+*]|1[.)])[ \t]+[^ \t\r\n]`)
+var item = pattern.Lazy(`^ {0,3}(?:[-+*]|1[.)])[ \t]+[^ \t\r\n]`)
 
 // delimiter is the line below the head of a table; each row after it is a block, unless the head does not fit.
-var delimiter = regexp.MustCompile(`^[ \t>]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*\r?\n?$`)
+var delimiter = pattern.Lazy(`^[ \t>]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*\r?\n?$`)
 
 // costly finds what the parser takes too long for, or too deep: lines that open
 // many quotes and lists, each one more call; rows of very many cells, which every
@@ -184,15 +188,15 @@ func costly(source string) bool {
 		if at := strings.IndexFunc(line, func(r rune) bool { return !strings.ContainsRune("> \t-+*.)0123456789", r) }); at >= 0 {
 			head = line[:at]
 		}
-		if len(head) > maxOpen && len(opener.FindAllStringIndex(head, maxOpen+1)) > maxOpen || strings.Count(line, "|") > maxCells {
+		if len(head) > maxOpen && len(opener().FindAllStringIndex(head, maxOpen+1)) > maxOpen || strings.Count(line, "|") > maxCells {
 			return true
 		}
 		switch {
 		case strings.TrimSpace(line) == "":
 			brackets, most = 0, maxBrackets
-		case strings.Contains(line, "|") && delimiter.MatchString(line):
+		case strings.Contains(line, "|") && delimiter().MatchString(line):
 			most = maxTable
-		case item.MatchString(line):
+		case item().MatchString(line):
 			brackets = 0
 		}
 		if brackets += strings.Count(line, "["); brackets > most {
