@@ -14,6 +14,7 @@ import (
 
 	"penstock.dev/penstock/internal/agent"
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/base/outbox"
 	"penstock.dev/penstock/internal/base/rootfs"
 	"penstock.dev/penstock/internal/base/startstop"
 	"penstock.dev/penstock/internal/domain/artifact/tree"
@@ -216,6 +217,9 @@ func (l *local) open(ctx context.Context, data string) error {
 	l.runs.Logs = watchedLogs{l.runs.Logs, l.o.Folder, l.failed}
 	l.git.Scratch, l.git.Folder = true, gitFolder(l.o) // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
+	// What a job pushes stays in the run, and starts nothing.
+	l.identity.JobsWrite = true
+	l.outbox.Handle(repos.TopicPushed, func(context.Context, outbox.Message) error { return nil })
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenFor(ctx); err != nil {
 		return err

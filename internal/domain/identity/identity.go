@@ -83,6 +83,7 @@ type Subject struct {
 	Run     string // job: its run
 	Scopes  []string
 	grants  []Grant
+	writes  bool // job: may push
 }
 
 // SubjectKind tells who is behind a request.

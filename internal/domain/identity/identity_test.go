@@ -54,6 +54,10 @@ func TestNobodyAndMachines(t *testing.T) {
 		if slices.Contains([]Permission{CodeWrite, RunQueue, Approve, ProjectEdit, SecretRead, SecretWrite, UserManage}, p) && Can(job, p, "p1") {
 			t.Errorf("a job has %s", p)
 		}
+		job.writes = true
+		if p != Anyone && p != SignedIn && Can(job, p, "p2") || p == CodeWrite && !Can(job, p, "p1") || slices.Contains([]Permission{RunQueue, Approve, ProjectEdit, SecretRead, SecretWrite, UserManage}, p) && Can(job, p, "p1") {
+			t.Errorf("%s of a job that may push: %v on its project, %v on another", p, Can(job, p, "p1"), Can(job, p, "p2"))
+		}
 	}
 	if Can(Subject{Kind: UserKind}.WithGrants(Grant{Role: ServerAdministrator}), Permission("made.up"), "p1") {
 		t.Error("an unknown permission is held")

@@ -94,7 +94,7 @@ func Can(s Subject, p Permission, projectID string) bool {
 	case s.Kind == AgentKind:
 		return p == AgentConnection || p == SignedIn
 	case s.Kind == JobKind:
-		return jobMay[p] && (p == SignedIn || s.Project == projectID)
+		return (jobMay[p] || p == CodeWrite && s.writes) && (p == SignedIn || s.Project == projectID)
 	case s.Kind != UserKind:
 		return false
 	case p == SignedIn:
@@ -141,6 +141,9 @@ func Check(s Subject, p Permission, projectID string) error {
 		return fault.New(fault.Denied, "not-signed-in", "sign in first").Try("penstock login, or set PENSTOCK_TOKEN")
 	}
 	e := fault.New(fault.Denied, "denied", "%s may not do that", s.Name).Want("permission %s", p)
+	if s.Kind == JobKind { // no role can be given to it
+		return e.Try("give the step a person's token with the scope for it, as a secret variable: penstock token create --help")
+	}
 	if need, ok := least[p]; ok {
 		return e.Want("role %s or above", need).Try("ask a project administrator for the role")
 	}

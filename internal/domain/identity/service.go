@@ -28,6 +28,8 @@ type Service struct {
 	Tx    store.Runner
 	Audit *audit.Service
 	Clock store.Clock
+	// JobsWrite lets jobs push: to repositories that are thrown away with the run.
+	JobsWrite bool
 	// hashing is limited, because each argon2id run takes 19 MiB.
 	hashing chan struct{}
 }
@@ -179,7 +181,7 @@ func (s *Service) SubjectOf(ctx context.Context, secret string) (Subject, error)
 	case AgentToken:
 		return Subject{Kind: AgentKind, ID: t.OwnerID, Name: "agent " + t.Name}, nil
 	case JobToken:
-		return Subject{Kind: JobKind, ID: t.OwnerID, Name: t.Name, Project: t.ProjectID, Run: t.RunID}, nil
+		return Subject{Kind: JobKind, ID: t.OwnerID, Name: t.Name, Project: t.ProjectID, Run: t.RunID, writes: s.JobsWrite}, nil
 	case PersonalToken, SessionToken:
 		u, err := s.Users.Get(ctx, t.OwnerID)
 		if err != nil {
