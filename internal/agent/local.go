@@ -134,7 +134,7 @@ func (s *step) shown() []run.Variable {
 }
 
 func (s *step) recorded() run.RecordedStep {
-	r := run.RecordedStep{Stage: s.m.Stage, Job: run.EventJob(s.m.Phase, s.m.Name), Order: s.order, Name: s.spec.Name, Title: s.title(s.spec), Task: s.spec.Task + "@" + s.spec.Version,
+	r := run.RecordedStep{Stage: s.m.Stage, Job: run.EventJob(s.m.Phase, s.m.Name), Order: s.order, Name: s.spec.Name, Ref: s.ref, Hook: s.m.Hook, Title: s.title(s.spec), Task: s.spec.Task + "@" + s.spec.Version,
 		Inputs: s.maskValues(s.spec.Inputs), Env: s.maskValues(s.spec.Env), Work: s.machine.Work, Variables: map[string]string{}}
 	for _, v := range s.shown() {
 		if v.Secret {

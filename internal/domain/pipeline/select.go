@@ -92,24 +92,31 @@ func (j *Job) withoutLegs(legs []string, stage string, wants func([]string, ...s
 	})
 }
 
-// only removes the steps that are not wanted and tells whether one was.
+// only removes the steps that are not wanted and tells whether one was. A step is
+// wanted by its name, that which the service gives it where it has none, or its
+// display name; those of hooks also as HOOK.NAME.
 func (j *Job) only(steps []string, wants func([]string, ...string) bool, names *[]string) bool {
 	if len(steps) == 0 {
 		return true
 	}
 	found := false
-	filter := func(list []Step) []Step {
-		return slices.DeleteFunc(list, func(s Step) bool {
-			*names = append(*names, s.Name, s.DisplayName)
-			wanted := wants(steps, s.Name, s.DisplayName)
+	filter := func(list []Step, hook string) []Step {
+		var kept []Step
+		refs := RefNames(list)
+		for i, s := range list {
+			*names = append(*names, refs[i], s.DisplayName)
+			wanted := wants(steps, refs[i], s.DisplayName, hook+refs[i], hook+s.DisplayName)
 			found = found || wanted
-			return !wanted && s.Task != TaskCheckout
-		})
+			if wanted || s.Task == TaskCheckout {
+				kept = append(kept, s)
+			}
+		}
+		return kept
 	}
-	j.Steps = filter(j.Steps)
+	j.Steps = filter(j.Steps, "")
 	if j.Deployment != nil {
 		for i := range j.Deployment.Hooks {
-			j.Deployment.Hooks[i].Steps = filter(j.Deployment.Hooks[i].Steps)
+			j.Deployment.Hooks[i].Steps = filter(j.Deployment.Hooks[i].Steps, j.Deployment.Hooks[i].Name+".")
 		}
 		j.Deployment.Hooks = slices.DeleteFunc(j.Deployment.Hooks, func(h Hook) bool { return len(h.Steps) == 0 })
 	}

@@ -32,6 +32,8 @@ type RecordedStep struct {
 	Job         string            `json:"job"` // as events name it: JOB, or JOB LEG
 	Order       int               `json:"order"`
 	Name        string            `json:"name,omitempty"`
+	Ref         string            `json:"ref"`              // the name, or that which the service gives it
+	Hook        string            `json:"hook,omitempty"`   // of a deployment
 	Title       string            `json:"title"`            // the name that is shown
 	Task        string            `json:"task"`             // NAME@VERSION
 	Inputs      map[string]string `json:"inputs,omitempty"` // as written, macros included

@@ -65,7 +65,7 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 	f.StringArrayVar(&o.reject, "reject", nil, "`environment`, stage or all: say no without asking")
 	f.StringArrayVar(&o.only.Stages, "stage", nil, "only this `stage`; may be repeated")
 	f.StringArrayVar(&o.only.Jobs, "job", nil, "only this job, as `[stage.]job`; may be repeated")
-	f.StringArrayVar(&o.only.Steps, "step", nil, "only this `step`, by name or display name; may be repeated")
+	f.StringArrayVar(&o.only.Steps, "step", nil, "only this `step`: a name, as written, shown or given by the service (Bash, Bash1), HOOK.NAME in a deployment; may be repeated")
 	f.StringArrayVar(&o.only.Skip, "skip-stage", nil, "all but this `stage`; may be repeated")
 	f.BoolVar(&o.list, "list", false, "list stages and jobs, and run nothing")
 	f.BoolVar(&o.dryRun, "dry-run", false, "check everything that the run needs, and run nothing")

@@ -241,7 +241,7 @@ func (c *cli) rerunCommand() *cobra.Command {
 		Example: indent("penstock rerun latest --step 'Unit tests'\npenstock rerun local:7 --step build --shell\n"),
 		Args:    cobra.ExactArgs(1)}
 	f := cmd.Flags()
-	f.StringVar(&step, "step", "", "`name` or display name of the step")
+	f.StringVar(&step, "step", "", "`name` of the step, or HOOK.NAME in a deployment: as written, as shown, or the service's (Bash, Bash1)")
 	f.StringVar(&job, "job", "", "where several jobs have such a step: `[stage.]job`")
 	f.BoolVar(&shell, "shell", false, "open a shell in the step's environment before it runs")
 	f.StringVar(&o.local, "local", "", "the `file` instead of penstock.local.yml")
@@ -257,7 +257,7 @@ func (c *cli) rerunCommand() *cobra.Command {
 			return err
 		}
 		at := o.again.Step
-		o.only.Jobs, o.only.Steps = []string{o.again.Job()}, []string{cmp.Or(at.Name, at.Title)}
+		o.only.Jobs, o.only.Steps = []string{o.again.Job()}, []string{localrun.Part(at)}
 		o.only.Legs = o.again.Legs
 		o.event, o.keep, o.jobs, o.skipMissing = o.again.Record.Event, true, 1, o.again.Record.SkipMissing
 		if shell {

@@ -78,7 +78,7 @@ func Step(folder, name, job string) (*run.RecordedStep, error) {
 	if err != nil {
 		return nil, err
 	}
-	var hits []*run.RecordedStep
+	var hits, exact []*run.RecordedStep // exact: by the name, which one step of a job has
 	var names []string
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -93,9 +93,15 @@ func Step(folder, name, job string) (*run.RecordedStep, error) {
 			continue
 		}
 		names = append(names, cmp.Or(s.Name, s.Title))
-		if strings.EqualFold(s.Name, name) || strings.EqualFold(s.Title, name) {
+		if strings.EqualFold(s.Ref, name) || strings.EqualFold(Part(s), name) {
+			exact = append(exact, s)
+		}
+		if strings.EqualFold(s.Ref, name) || strings.EqualFold(s.Title, name) || strings.EqualFold(Part(s), name) {
 			hits = append(hits, s)
 		}
+	}
+	if len(exact) > 0 {
+		hits = exact
 	}
 	switch {
 	case len(hits) == 1:
@@ -105,8 +111,17 @@ func Step(folder, name, job string) (*run.RecordedStep, error) {
 	}
 	var where []string
 	for _, s := range hits {
-		where = append(where, s.Stage+"."+s.Job)
+		where = append(where, fmt.Sprintf("%s.%s (%s)", s.Stage, s.Job, Part(s)))
 	}
 	return nil, fault.New(fault.Invalid, "ambiguous", "several recorded steps are called %s", name).Got("one each in %s", strings.Join(where, ", ")).
-		Try("name the job: --job '%s'; within one job give the step a name of its own", where[0])
+		Try("name the job: --job '%s.%s'; within one job its name: --step %s", hits[0].Stage, hits[0].Job, Part(hits[0]))
+}
+
+// Part is the step as a selection names it: its name, in a deployment behind that
+// of the hook.
+func Part(s *run.RecordedStep) string {
+	if s.Hook == "" {
+		return s.Ref
+	}
+	return s.Hook + "." + s.Ref
 }
