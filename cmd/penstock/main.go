@@ -46,7 +46,7 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(
 	defer stop()
 	p := &process{stdout: stdout, stderr: stderr, env: env}
 	return cli.Execute(ctx, args, cli.Deps{Stdin: stdin, Stdout: stdout, Stderr: stderr, Env: env, Version: version,
-		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent, RunLocal: p.runLocal, CheckTasks: p.checkTasks, CheckEngine: agent.EngineError})
+		Up: p.up, Down: p.down, Demo: p.demo, Agent: p.agent, RunLocal: p.runLocal, TakeTree: takeTree, CheckTasks: p.checkTasks, CheckEngine: agent.EngineError})
 }
 
 func (p *process) load(data, ports string, set map[string]string) (server.Config, error) {
@@ -182,6 +182,12 @@ func (p *process) agent(ctx context.Context, o cli.AgentOptions) error {
 		Log: p.logger(server.Log{Level: "info", Format: "auto"})})
 }
 
+// takeTree begins to take a working tree for a local run.
+func takeTree(ctx context.Context, root, folder, file string) (any, func()) {
+	t := server.TakeTree(ctx, root, folder, file)
+	return t, t.Wait
+}
+
 // runLocal runs a pipeline of a working tree with the server's own parts.
 func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.End, error) {
 	groups := map[string]server.LocalGroup{}
@@ -207,13 +213,14 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 	if r.InPlace {
 		watched.Sources = r.Root
 	}
+	tree, _ := r.Tree.(*server.Tree)
 	finished := make(chan struct{})
 	defer close(finished)
 	go endAtOnce(ctx, finished)
 	res, err := server.RunLocal(ctx, server.LocalOptions{
 		Tasks: library, Machines: machines, Asked: r.Asked, Applications: r.Applications, Pipelines: pipelines, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
-		Root:     r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
+		Tree:     tree, Root: r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
 		Reason: localrun.Reasons[r.Event], Checkout: r.Checkout, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, localrun.Question{Stage: q.Stage, Job: q.Job, Environment: q.Environment, Instructions: q.Instructions})

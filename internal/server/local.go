@@ -31,6 +31,7 @@ import (
 
 // LocalOptions are what a run without a server starts from.
 type LocalOptions struct {
+	Tree         *Tree             // of the checkout, being taken; nil = not yet
 	Root, File   string            // checkout, and the pipeline's path in it
 	Folder       string            // that receives the work; it is made and stays
 	Repositories map[string]string // alias or name → folder
@@ -101,9 +102,11 @@ func RunLocal(ctx context.Context, o LocalOptions) (*LocalResult, error) {
 	defer unlock()
 	work := context.WithoutCancel(identity.With(ctx, identity.System())) // a cancelled run still ends in order
 	l := &local{o: o, failed: make(chan error, 1), unanswered: map[string]bool{}, bares: map[string]string{}, asIs: map[string]string{}}
-	l.tree = sync.OnceValue(func() tookTree { return takeTree(work, o, data) })
-	go l.tree()                 // git works while the server opens
-	defer func() { l.tree() }() // and must not outlive the folder
+	if o.Tree == nil { // git works while the server opens
+		o.Tree = TakeTree(work, o.Root, o.Folder, o.File)
+	}
+	l.tree = o.Tree.take
+	defer o.Tree.Wait()
 	if err := l.open(work, data); err != nil {
 		return nil, err
 	}
@@ -215,7 +218,7 @@ func (l *local) open(ctx context.Context, data string) error {
 		return err
 	}
 	l.runs.Logs = watchedLogs{l.runs.Logs, l.o.Folder, l.failed}
-	l.git.Scratch, l.git.Folder = true, gitFolder(l.o) // it goes with the work folder, whose checkouts read it
+	l.git.Scratch, l.git.Folder = true, gitFolder(l.o.Folder) // it goes with the work folder, whose checkouts read it
 	l.repos.History = history{l.repos.History, l}
 	// What a job pushes stays in the run, and starts nothing.
 	l.identity.JobsWrite = true

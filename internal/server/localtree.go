@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"penstock.dev/penstock/internal/adapter/gitcli"
 	"penstock.dev/penstock/internal/base/worktree"
@@ -24,22 +25,37 @@ type tookTree struct {
 // treeID is the repository's id until it has one of the server.
 const treeID = "tree"
 
-// takeTree makes the commit of the checkout, in a repository of its own for now.
-func takeTree(ctx context.Context, o LocalOptions, data string) tookTree {
-	git := &gitcli.Git{Binary: "git", Folder: gitFolder(o), Scratch: true}
+// Tree is a working tree that is being taken for a local run.
+type Tree struct{ take func() tookTree }
+
+// TakeTree begins to make the commit of a checkout, in a repository below the
+// folder of the run, until ctx ends; file is what the run will ask for first.
+func TakeTree(ctx context.Context, root, folder, file string) *Tree {
+	t := &Tree{sync.OnceValue(func() tookTree { return takeTree(ctx, root, gitFolder(folder), file) })}
+	go t.take()
+	return t
+}
+
+// Wait returns when git is done, which must not outlive the folder.
+func (t *Tree) Wait() { t.take() }
+
+// takeTree makes the commit, in a repository of its own for now.
+func takeTree(ctx context.Context, root, folder, file string) tookTree {
+	git := &gitcli.Git{Binary: "git", Folder: folder, Scratch: true}
 	if err := git.Init(ctx, treeID, "main"); err != nil {
 		return tookTree{err: err}
 	}
 	t := tookTree{git: git, bare: filepath.Join(git.Folder, treeID+".git")}
-	s := &worktree.Snapshot{Git: git.Binary, Folder: o.Root, Bare: t.bare, Index: filepath.Join(data, "index")}
+	s := &worktree.Snapshot{Git: git.Binary, Folder: root, Bare: t.bare, Index: filepath.Join(folder, "index")}
+	defer func() { _ = os.Remove(s.Index) }()
 	if t.branch, t.commit, t.changed, t.err = s.Take(ctx); t.err == nil {
-		git.Learn(ctx, treeID, t.commit, o.File) // what the run asks first
+		git.Learn(ctx, treeID, t.commit, file) // what the run asks first
 	}
 	return t
 }
 
 // gitFolder goes with the work folder, whose checkouts read what is in it.
-func gitFolder(o LocalOptions) string { return filepath.Join(o.Folder, "work", "_git") }
+func gitFolder(folder string) string { return filepath.Join(folder, "work", "_git") }
 
 // self is the repository of the checkout.
 func (l *local) self(ctx context.Context) (r *repos.Repository, t tookTree, err error) {

@@ -37,6 +37,8 @@ type Deps struct {
 	Agent func(ctx context.Context, o AgentOptions) error
 	// RunLocal runs a pipeline in this process, without a server.
 	RunLocal func(ctx context.Context, r localrun.Request) (localrun.End, error)
+	// TakeTree takes a working tree for a local run.
+	TakeTree localrun.TakeTree
 	// CheckTasks knows the tasks of this machine.
 	CheckTasks localrun.CheckTasks
 	// CheckEngine says why this machine cannot run containers; nil = it can.

@@ -130,14 +130,23 @@ func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 			}
 			return c.listJobs(plan, false)
 		}
+		if o.dryRun {
+			_, plan, err := c.prepare(ctx, o, w, local, root, rel)
+			if err != nil {
+				return err
+			}
+			return c.listJobs(plan, true)
+		}
+		begun, err := localrun.Begin(ctx, root, rel, c.TakeTree)
+		if err != nil {
+			return err
+		}
+		defer begun.End()
 		job, plan, err := c.prepare(ctx, o, w, local, root, rel)
 		if err != nil {
 			return err
 		}
-		if o.dryRun {
-			return c.listJobs(plan, true)
-		}
-		return c.execute(ctx, o, job, local, plan)
+		return c.execute(ctx, o, job, local, plan, begun)
 	}
 	if o.watch && !o.list && !o.dryRun {
 		return c.watchFiles(ctx, root, once)
@@ -296,12 +305,9 @@ func (c *cli) listJobs(plan *pipeline.Plan, checked bool) error {
 }
 
 // execute runs and keeps a record below .penstock.
-func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request, local *language.LocalFile, plan *pipeline.Plan) error {
-	folder, number, err := localrun.NewFolder(job.Root)
-	if err != nil {
-		return err
-	}
-	job.Folder = folder
+func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request, local *language.LocalFile, plan *pipeline.Plan, begun *localrun.Begun) error {
+	begun.Use(job)
+	folder := begun.Folder
 	view := &runview.View{Out: c.Stdout, JSON: c.flags.output == "json", Quiet: c.flags.quiet, Mark: c.resultMark, All: c.flags.verbose, Folder: folder}
 	job.OnEvent = view.Event
 	screen := c.screen()
@@ -324,7 +330,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	view.Lost = quit
 	defer localrun.Alone(quit)()
 	if err := c.observe(o, job, screen, quit); err != nil {
-		_ = os.RemoveAll(folder)
+		begun.Drop()
 		return err
 	}
 	debug.SetMemoryLimit(math.MaxInt64) // that was for the compiler
@@ -332,7 +338,7 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 	if err = errors.Join(err, view.Close()); err != nil {
 		return err
 	}
-	record := localrun.Record{Run: "local:" + strconv.Itoa(number), Number: end.Number, Result: end.Result, Seconds: end.Took.Seconds(), File: job.File,
+	record := localrun.Record{Run: "local:" + strconv.Itoa(begun.Number), Number: end.Number, Result: end.Result, Seconds: end.Took.Seconds(), File: job.File,
 		Event: job.Event, Parameters: job.Parameters, Variables: job.Variables, SkipMissing: o.skipMissing}
 	if err := localrun.Keep(folder, record, plan); err != nil {
 		return err

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"time"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -52,6 +50,8 @@ type Request struct {
 	// Break decides what becomes of a step; nil = nobody is asked.
 	Break  func(ctx context.Context, at *run.Stop) run.Decision
 	Record func(run.RecordedStep)
+	// Tree is what a TakeTree has begun; nil = nothing yet.
+	Tree any
 }
 
 // End is how it ended.
@@ -73,63 +73,6 @@ type Record struct {
 	Variables  map[string]string `json:"variables"`
 	// SkipMissing says that the run went on without what was not here.
 	SkipMissing bool `json:"skipMissing,omitempty"`
-}
-
-// kept is how many runs keep their records.
-const kept = 20
-
-func runsFolder(root string) string { return filepath.Join(root, ".penstock", "runs") }
-
-// numbers lists the runs of a checkout, oldest first.
-func numbers(root string) ([]int, error) {
-	list, err := os.ReadDir(runsFolder(root))
-	if err != nil && !os.IsNotExist(err) {
-		return nil, err
-	}
-	var all []int
-	for _, e := range list {
-		if n, err := strconv.Atoi(e.Name()); err == nil {
-			all = append(all, n)
-		}
-	}
-	slices.Sort(all)
-	return all, nil
-}
-
-// NewFolder makes .penstock/runs/N and keeps the newest twenty.
-func NewFolder(root string) (string, int, error) {
-	base := runsFolder(root)
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return "", 0, notWritable(err, base)
-	}
-	ignore := filepath.Join(root, ".penstock", ".gitignore")
-	if _, err := os.Stat(ignore); err != nil {
-		if err := rootfs.ReplaceFile(ignore, []byte("*\n"), 0o644); err != nil {
-			return "", 0, notWritable(err, ignore)
-		}
-	}
-	all, err := numbers(root)
-	if err != nil {
-		return "", 0, err
-	}
-	next := 1
-	if len(all) > 0 {
-		next = all[len(all)-1] + 1
-	}
-	for _, n := range all[:max(0, len(all)-kept+1)] {
-		_ = os.RemoveAll(filepath.Join(base, strconv.Itoa(n)))
-	}
-	for {
-		folder := filepath.Join(base, strconv.Itoa(next))
-		err := os.Mkdir(folder, 0o755)
-		if err == nil {
-			return folder, next, nil
-		}
-		if !os.IsExist(err) {
-			return "", 0, notWritable(err, folder)
-		}
-		next++
-	}
 }
 
 func notWritable(err error, path string) error {

@@ -129,20 +129,20 @@ func TestFolderThatCannotBeMade(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, ".penstock"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := NewFolder(root); fault.CodeOf(err) != "not-writable" {
+	if _, _, err := newFolder(root); fault.CodeOf(err) != "not-writable" {
 		t.Error(err)
 	}
 	if os.Geteuid() == 0 {
 		t.Skip("root writes everywhere")
 	}
 	root = t.TempDir()
-	if _, _, err := NewFolder(root); err != nil {
+	if _, _, err := newFolder(root); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(filepath.Join(root, ".penstock", "runs"), 0o555); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := NewFolder(root); fault.CodeOf(err) != "not-writable" {
+	if _, _, err := newFolder(root); fault.CodeOf(err) != "not-writable" {
 		t.Error(err)
 	}
 }
