@@ -66,7 +66,7 @@ var containerType = OneOf(Is(Text), In(Container))
 
 var containerKeys = []Key{
 	{Name: "image", Type: Is(Text), Doc: "Image with its tag."},
-	{Name: "endpoint", Type: Is(Text), Doc: "Service connection of the registry.", State: NotYet, Note: containerNote},
+	{Name: "endpoint", Type: Is(Text), Doc: "Service connection of the registry."},
 	{Name: "env", Type: MapOf(Is(Text)), Doc: "Environment variables of the container."},
 	{Name: "options", Type: Is(Text), Doc: "Further arguments for creating the container."},
 	{Name: "ports", Type: textOrList, Doc: "Published ports, host:container."},

@@ -59,8 +59,8 @@ var StepKeys = []Key{
 // Target is the long form of a step's target.
 var Target = &Mapping{Noun: "a target", Name: "target", Doc: "Where a step runs and what it may do.", Keys: []Key{
 	{Name: "container", Type: Is(Text), Words: []string{"host"}, Doc: "A container resource, or host."},
-	{Name: "commands", Type: Is(Choice), Words: []string{"any", "restricted"}, Doc: "Which logging commands are obeyed.", State: NotYet, Note: "read; commands are not restricted"},
-	{Name: "settableVariables", Type: textOrList, Words: []string{"none"}, Doc: "Variables that the step may set.", State: NotYet, Note: "read; variables are not restricted"},
+	{Name: "commands", Type: Is(Choice), Words: []string{"any", "restricted"}, Doc: "Which logging commands are obeyed."},
+	{Name: "settableVariables", Type: textOrList, Words: []string{"none"}, Doc: "Variables that the step may set."},
 }}
 
 var scriptKeys = []Key{
