@@ -68,12 +68,14 @@ type job struct {
 
 	mu            sync.Mutex
 	vars          map[string]run.Variable // by lower-case name
+	written       map[string]run.Variable // of vars those with macros, as they were set
 	keepCase      map[string]bool         // variables whose environment name keeps its case
 	outputs       map[string]string       // step.variable
 	secretOutputs map[string]bool
 	conns         []*serviceconnection.Opened
 	paths         []string // prepended to PATH, newest first
 	number        string
+	debug         bool // System.Debug, as the job began
 	shortSaid     bool
 	pathSaid      bool
 	result        run.Result
@@ -98,7 +100,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	if machine.Outcomes == nil {
 		machine.Outcomes = &task.Remote{Client: machine.Client}
 	}
-	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
+	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, written: map[string]run.Variable{}, keepCase: map[string]bool{},
 		outputs: map[string]string{}, secretOutputs: map[string]bool{}, result: run.Succeeded}
 	if err := j.prepare(); err != nil {
 		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
@@ -219,31 +221,12 @@ func (j *job) prepare() error {
 	}
 	j.sources()
 	j.vars["system.accesstoken"] = run.Variable{Name: "System.AccessToken", Value: j.m.AccessToken, Secret: true, ReadOnly: true}
-	j.resolve()
-	return nil
-}
-
-// resolve replaces the macros in the variables that the job starts with, so that
-// processes see whole values. What refers to a secret is one. Variables that are
-// set later are kept as they are set, as on the service.
-func (j *job) resolve() {
-	whole := map[string]run.Variable{}
 	for key, v := range j.vars {
-		if !strings.Contains(v.Value, "$(") {
-			continue
-		}
-		v.Value = pipeline.ExpandMacros(v.Value, func(name string) (string, bool) {
-			other, ok := j.vars[strings.ToLower(name)]
-			v.Secret = v.Secret || other.Secret
-			return other.Value, ok
-		})
-		whole[key] = v
+		j.note(key, v)
 	}
-	for key, v := range whole {
-		if j.vars[key] = v; v.Secret {
-			j.masker.Add(v.Value)
-		}
-	}
+	j.resolve()
+	j.debug = j.isTrue("System.Debug")
+	return nil
 }
 
 // cleaned are the folders that `workspace: clean:` names.

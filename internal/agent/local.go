@@ -173,6 +173,7 @@ func (s *step) replay(r *run.RecordedStep) {
 		old, known := s.vars[strings.ToLower(name)]
 		if !known || !old.Secret && old.Value != value {
 			s.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: old.ReadOnly}
+			delete(s.written, strings.ToLower(name)) // what was recorded is whole
 		}
 		s.job.mu.Unlock()
 	}
