@@ -114,6 +114,12 @@ func (o *output) read(r io.ReadCloser, isErr bool) {
 		if isErr && !more {
 			o.step.noteAbsent(line)
 		}
+		if isErr && o.command.Errors != nil {
+			_, _ = io.WriteString(o.command.Errors, line)
+			if !more {
+				_, _ = io.WriteString(o.command.Errors, "\n")
+			}
+		}
 		switch {
 		case o.command.Output != nil && !isErr:
 			_, _ = io.WriteString(o.command.Output, line)

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"github.com/google/go-cmp/cmp"
+
 	"context"
 	"fmt"
 	"os"
@@ -56,11 +58,27 @@ func TestCommandThatIsTooLong(t *testing.T) {
 }
 
 func TestFailOnStderr(t *testing.T) {
-	s := bash("echo out; echo one >&2; echo two >&2")
-	s.Inputs["failOnStderr"] = "true"
-	rep, m := runSteps(t, context.Background(), nil, s, bash("echo quiet >&2"))
-	if m.steps[1].Result != run.Failed || len(m.steps[1].Errors) < 3 || rep.Result != run.Failed {
-		t.Errorf("%s %v", m.steps[1].Result, m.steps[1].Errors)
+	const wrote = "Bash wrote one or more lines to the standard error stream."
+	for script, want := range map[string][]string{
+		"echo out; echo one >&2; echo two >&2": {wrote, "one\ntwo"},
+		"echo one >&2; exit 3":                 {"Bash exited with code '3'.", wrote, "one"},
+		"echo >&2":                             {wrote},
+		"exit 3":                               {"Bash exited with code '3'."},
+		"echo '##''vso[task.logissue type=error]an issue' >&2": {"an issue", wrote, "##vso[task.logissue type=error]an issue"},
+		"head -c 100000 /dev/zero | tr '\\0' z >&2":            {wrote, strings.Repeat("z", 64<<10)},
+	} {
+		s := bash(script)
+		s.Inputs["failOnStderr"] = "true"
+		rep, m := runSteps(t, context.Background(), nil, s)
+		if diff := cmp.Diff(want, m.steps[1].Errors); diff != "" || rep.Result != run.Failed {
+			t.Errorf("%s: %s\n%s", script, rep.Result, diff)
+		}
+		if strings.Contains(script, "echo one") && !strings.Contains(m.logs[1], "Z one\n") {
+			t.Errorf("the error stream shows as it comes:\n%s", m.logs[1])
+		}
+	}
+	if rep, _ := runSteps(t, context.Background(), nil, bash("echo quiet >&2")); rep.Result != run.Succeeded {
+		t.Errorf("without the input: %s", rep.Result)
 	}
 }
 
