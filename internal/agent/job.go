@@ -253,8 +253,28 @@ func (j *job) condition(ctx context.Context, step pipeline.Step) (bool, error) {
 var statusNames = map[run.Result]pipeline.Result{run.Succeeded: "Succeeded", run.SucceededWithIssues: "SucceededWithIssues", run.Failed: "Failed", run.Canceled: "Canceled"}
 
 func (j *job) holds(step pipeline.Step, result run.Result, canceled bool) (bool, error) {
-	return pipeline.EvaluateCondition(step.Condition, pipeline.RuntimeContext{Slot: pipeline.SlotStepCondition, Variables: j.Lookup,
-		JobStatus: statusNames[result], Canceled: canceled, Now: time.Now()})
+	return pipeline.EvaluateCondition(step.Condition, j.seen(result, canceled))
+}
+
+// seen is what a step's condition may speak of.
+func (j *job) seen(result run.Result, canceled bool) pipeline.RuntimeContext {
+	return pipeline.RuntimeContext{Slot: pipeline.SlotStepCondition, Variables: j.Lookup, JobStatus: statusNames[result], Canceled: canceled, Now: time.Now()}
+}
+
+// tellCondition says in the log why the step is skipped, and in the log of a job
+// that is debugged how the condition of every step came out.
+func (s *step) tellCondition(ctx context.Context, held bool) {
+	if held && !s.debug || s.spec.Disabled {
+		return
+	}
+	first, mark := run.SkipLine, ""
+	if held {
+		first, mark = "Evaluating condition for step: '"+s.report.DisplayName+"'", "##[debug]"
+	}
+	s.Print(mark + first)
+	for _, line := range pipeline.TellCondition(s.spec.Condition, s.seen(s.result, ctx.Err() != nil)) {
+		s.Print(mark + line)
+	}
 }
 
 // runStep runs one step, whatever happened before, if its condition says so.
@@ -271,6 +291,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		j.worsen(s.finish(s.fail("condition: " + message(err))))
 		return
 	}
+	s.tellCondition(ctx, ok)
 	if why := s.leftOut(); why != "" && ok && !spec.Disabled {
 		s.Issue("warning", "the step is skipped: "+why)
 		ok = false
