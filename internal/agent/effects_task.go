@@ -160,6 +160,7 @@ func (s *step) logIssue(c command.Command) error {
 
 // relative is a path as the repository knows it.
 func (s *step) relative(file string) string {
+	file = s.onMachine(file)
 	sources, _ := s.Lookup("Build.SourcesDirectory")
 	for _, separator := range []string{"/", `\`} {
 		if rest, ok := strings.CutPrefix(file, sources+separator); ok && sources != "" {
