@@ -335,11 +335,11 @@ func (s *step) publishCoverage(c command.Command) error {
 	}
 	t := s.context(&task.Task{})
 	t.Inputs = map[string]string{"codecoveragetool": c.Properties["codecoveragetool"]}
-	list, err := s.sharedAll([]string{file})
+	list, err := s.sharedAll([]string{file, c.Properties["reportdirectory"]})
 	if err != nil {
 		return err
 	}
-	return task.PublishCoverageFiles(s.current(), t, list, s.onMachine(c.Properties["reportdirectory"]))
+	return task.PublishCoverageFiles(s.current(), t, list[:1], list[1])
 }
 
 // current is the context of the attempt that runs.
