@@ -196,3 +196,40 @@ func TestAlwaysGoesOnWhenCanceled(t *testing.T) {
 		t.Errorf("%s, step %s:\n%s%s", rep.Result, m.steps[1].Result, m.logs[1], m.logs[2])
 	}
 }
+
+// How long a canceled program has is what the job says.
+func TestPatienceOfAPipeline(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	waits, m, done := make(chan time.Duration, 8), newMemory(), make(chan run.JobReport, 1)
+	machine := Machine{AgentName: "a", Work: t.TempDir(), Outcomes: m, After: func(d time.Duration) <-chan time.Time {
+		waits <- d
+		now := make(chan time.Time, 1)
+		if d != afterExit {
+			now <- time.Time{}
+		}
+		return now
+	}}
+	vars := []run.Variable{{Name: "PROCESS_SIGINT_TIMEOUT", Value: "30000"}, {Name: "process_sigterm_timeout", Value: "99999999"}}
+	deaf := bash("trap '' INT TERM; echo be''gun; tail -f /dev/null")
+	go func() {
+		done <- RunJob(ctx, &run.JobMessage{JobID: "j", PipelineID: "1", CancelTimeoutInMinutes: 2, Variables: vars, Steps: []pipelineStep{deaf}}, machine, m)
+	}()
+	for text := range m.line {
+		if strings.Contains(text, "begun") {
+			break
+		}
+	}
+	cancel()
+	if first, second, rep := <-waits, <-waits, <-done; first != 30*time.Second || second != 2*time.Minute || rep.Result != run.Canceled {
+		t.Errorf("%s, then %s; %s", first, second, rep.Result)
+	}
+}
+
+func TestTempFolderOfPrograms(t *testing.T) {
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "VSTS_OVERWRITE_TEMP", Value: "true"}, {Name: "Build.Repository.Name", Value: "app"}},
+		bash(`[ "$TMPDIR" = "$AGENT_TEMPDIRECTORY" ] && echo "same for $PIPELINE_REPOSITORY_NAME"`))
+	if !strings.Contains(m.logs[1], "Z same for app\n") {
+		t.Errorf("%s", m.logs[1])
+	}
+}

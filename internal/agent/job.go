@@ -220,6 +220,12 @@ func (j *job) prepare() error {
 		j.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: true}
 	}
 	j.sources()
+	if name, ok := j.Lookup("Build.Repository.Name"); ok {
+		j.vars["pipeline.repository.name"] = run.Variable{Name: "Pipeline.Repository.Name", Value: name, ReadOnly: true}
+	}
+	if over, _ := j.lookupOrOS("VSTS_OVERWRITE_TEMP"); strings.EqualFold(over, "true") {
+		j.vars["tmpdir"] = run.Variable{Name: "TMPDIR", Value: j.temp}
+	}
 	j.vars["system.accesstoken"] = run.Variable{Name: "System.AccessToken", Value: j.m.AccessToken, Secret: true, ReadOnly: true}
 	for key, v := range j.vars {
 		j.note(key, v)
