@@ -219,3 +219,16 @@ func TestTheLogSaysWhyAStepIsSkipped(t *testing.T) {
 		t.Errorf("%s", m.logs[1])
 	}
 }
+
+// Macros in inputs are variables, then what the agent's own environment has; its
+// configuration is none of a step's business.
+func TestMacrosOfTheEnvironment(t *testing.T) {
+	t.Setenv("FROM_AGENT", "agent's")
+	t.Setenv("BOTH", "agent's")
+	t.Setenv("PENSTOCK_TOKEN", "hidden")
+	s := bash("cat <<'E'\n$(FROM_AGENT) | $(both) | $(indirect) | $(from_agent) | $(PENSTOCK_TOKEN)\nE\n")
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "both", Value: "job's"}, {Name: "indirect", Value: "by $(FROM_AGENT)"}}, s)
+	if !strings.Contains(m.logs[1], "Z agent's | job's | by agent's | $(from_agent) | $(PENSTOCK_TOKEN)\n") {
+		t.Errorf("%s", m.logs[1])
+	}
+}

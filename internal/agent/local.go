@@ -110,7 +110,7 @@ func (s *step) stop(failed bool) *run.Stop {
 func (s *step) input(name string) string {
 	for key, value := range s.spec.Inputs {
 		if strings.EqualFold(key, name) {
-			return strings.TrimSpace(pipeline.ExpandMacros(value, s.Lookup))
+			return strings.TrimSpace(pipeline.ExpandMacros(value, s.lookupOrOS))
 		}
 	}
 	return ""

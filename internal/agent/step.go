@@ -346,7 +346,7 @@ func (s *step) context(t *task.Task) *task.Context {
 	if s.jobCtx.Err() != nil {
 		result = run.Canceled
 	}
-	return &task.Context{Host: s, Changes: s, Folders: s, Resources: s, Job: s.m, Step: strconv.Itoa(s.order), Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records, Outcomes: s.machine.Outcomes,
+	return &task.Context{Host: s, Changes: s, Folders: s, Resources: s, Job: s.m, Step: strconv.Itoa(s.order), Inputs: t.Resolve(major, s.spec.Inputs, s.lookupOrOS), Client: s.machine.Client, Records: s.machine.Records, Outcomes: s.machine.Outcomes,
 		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: result, Borrow: s.machine.Local.Objects,
 		Environ: func() []string { return s.environment(s.spec.Env) }}
 }

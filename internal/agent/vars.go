@@ -312,7 +312,8 @@ func (j *job) warnOfPath(s *step) {
 	s.Issue("warning", "a variable called path replaces PATH in the environment of steps, and it names no folder: programs are not found. Give the variable another name")
 }
 
-// lookupOrOS is Lookup, and what the agent's own environment has.
+// lookupOrOS is what macros in inputs, and in the environment of a step, stand
+// for: variables, and what the agent's own environment has.
 func (j *job) lookupOrOS(name string) (string, bool) {
 	if v, ok := j.Lookup(name); ok {
 		return v, true
