@@ -235,9 +235,17 @@ func (j *job) prepare() error {
 	return nil
 }
 
-// cleaned are the folders that `workspace: clean:` names.
+// cleaned are the folders that `workspace: clean:` names, or else a variable,
+// which counts more.
 func (j *job) cleaned() []string {
-	switch strings.ToLower(j.m.WorkspaceClean) {
+	how := strings.ToLower(j.m.WorkspaceClean)
+	for _, name := range []string{"Build.Clean", "Agent.Clean.BuildDirectory"} {
+		value, _ := j.Lookup(name)
+		if said, known := map[string]string{"none": "", "source": "resources", "binary": "outputs", "all": "all"}[strings.ToLower(strings.TrimSpace(value))]; known {
+			how = said
+		}
+	}
+	switch how {
 	case "all":
 		return []string{j.dir}
 	case "resources":

@@ -132,13 +132,16 @@ func TestWorkspace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for clean, kept := range map[string]string{"": "s/f b/f", "outputs": "s/f", "resources": "b/f", "all": ""} {
+	for clean, kept := range map[string]string{"": "s/f b/f", "outputs": "s/f", "resources": "b/f", "all": "", "all Build.Clean=none": "s/f b/f", " build.clean=Source": "b/f",
+		"outputs Agent.Clean.BuildDirectory=All": "", " Agent.Clean.BuildDirectory=Binary": "s/f", "outputs Build.Clean=true": "s/f"} {
+		clean, variable, _ := strings.Cut(clean, " ")
+		name, value, _ := strings.Cut(variable, "=")
 		for _, f := range []string{"s/f", "a/f", "b/f", "TestResults/f"} {
 			if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		RunJob(context.Background(), &run.JobMessage{PipelineID: "1", WorkspaceClean: clean}, Machine{Work: work}, newMemory())
+		RunJob(context.Background(), &run.JobMessage{PipelineID: "1", WorkspaceClean: clean, Variables: []run.Variable{{Name: name, Value: value}}}, Machine{Work: work}, newMemory())
 		var left []string
 		for _, f := range []string{"s/f", "a/f", "b/f", "TestResults/f"} {
 			if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
@@ -146,7 +149,7 @@ func TestWorkspace(t *testing.T) {
 			}
 		}
 		if strings.Join(left, " ") != kept {
-			t.Errorf("clean %q: %v is left, want %s", clean, left, kept)
+			t.Errorf("clean %q %s: %v is left, want %s", clean, variable, left, kept)
 		}
 	}
 }
