@@ -233,3 +233,17 @@ func TestTempFolderOfPrograms(t *testing.T) {
 		t.Errorf("%s", m.logs[1])
 	}
 }
+
+// A pipeline may ask for the old way of a script file: to be read, not run.
+func TestScriptFileThatIsSourced(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.sh")
+	if err := os.WriteFile(file, []byte("(return 0 2>/dev/null) && echo \"sourced with $1 and $2\" || echo \"run with $1 and $2\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := pipeline.Step{Task: "Bash", Version: "3", Inputs: map[string]string{"targetType": "filePath", "filePath": file, "arguments": `"a b" '$(x)'`}}
+	for value, want := range map[string]string{"": "run with a b and $(x)", "1": "sourced with a b and $(x)"} {
+		if _, m := runSteps(t, context.Background(), []run.Variable{{Name: "AZP_BASHV3_OLD_SOURCE_BEHAVIOR", Value: value}}, s); !strings.Contains(m.logs[1], "Z "+want+"\n") {
+			t.Errorf("%q:\n%s", value, m.logs[1])
+		}
+	}
+}

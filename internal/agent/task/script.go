@@ -157,6 +157,9 @@ func bash(ctx context.Context, c *Context) error {
 		if info, err := os.Stat(p); err != nil || info.IsDir() {
 			return fault.New(fault.Invalid, "no-file", "Invalid file path '%s'.", p)
 		}
+		if c.getenv("AZP_BASHV3_OLD_SOURCE_BEHAVIOR") != "" {
+			args = append(args, "-c", `. "$@"`, "bash") // its permissions and first line do not count
+		}
 		args = append(args, p)
 		more, err := words(c.Input("arguments"), c.getenv)
 		if err != nil {
