@@ -204,10 +204,11 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 	if s.declared != "" {
 		result = merge(result, s.declared)
 	}
-	if s.broken {
+	again = result == run.Failed
+	if s.broken { // what the program did went well: it is not done twice
 		result = merge(result, run.Failed)
 	}
-	return result, true
+	return result, again
 }
 
 var errGraceOver = errors.New("the time after a cancel is up")

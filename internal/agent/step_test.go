@@ -48,6 +48,15 @@ func TestRetriesWaitLongerAndLonger(t *testing.T) {
 	}
 }
 
+// A logging command that failed is no reason to run a program again.
+func TestNoRetryForACommand(t *testing.T) {
+	s := bash(say("##vso[task.setvariable]x"))
+	s.RetryCountOnTaskFailure = 3
+	if _, m := runSteps(t, context.Background(), nil, s); m.steps[1].Result != run.Failed || m.steps[1].Attempt != 1 {
+		t.Errorf("%s in %d attempts", m.steps[1].Result, m.steps[1].Attempt)
+	}
+}
+
 func TestMerge(t *testing.T) {
 	for _, c := range []struct{ a, b, want run.Result }{
 		{run.Succeeded, run.Failed, run.Failed}, {run.Failed, run.Succeeded, run.Failed}, {run.SucceededWithIssues, run.Succeeded, run.SucceededWithIssues},
