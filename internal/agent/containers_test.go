@@ -83,6 +83,33 @@ func TestContainers(t *testing.T) {
 	}
 }
 
+// A command in a container names files as they are called there, and none of the
+// machine's others.
+func TestFilesThatAContainerNames(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte("of the machine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inline := func(script string) pipeline.Step {
+		return pipeline.Step{Task: "Bash", Version: "3", Condition: "always()", Inputs: map[string]string{"targetType": "inline", "script": script}}
+	}
+	leak := "echo '##vso[task.uploadfile]'" + outside
+	host := inline(leak)
+	host.Target = "host"
+	m := &run.JobMessage{Container: "a", Containers: map[string]pipeline.ContainerResource{"a": {Alias: "a", Image: "a"}}, Steps: []pipeline.Step{
+		inline("cd \"$AGENT_TEMPDIRECTORY\"; echo x > f; ln -s " + outside + " l; echo '##vso[task.uploadfile]/__w/_temp/f'; echo \"##vso[task.uploadfile]$PWD/f\"; echo \"##vso[task.logissue type=error;sourcepath=/__w/1/s/a.c;linenumber=1]no\""),
+		inline(leak), inline("echo '##vso[task.uploadfile]/__w/_temp/l'"), inline("echo '##vso[task.uploadfile]/__w/../outside'"), host,
+	}}
+	m.Steps[0].ContinueOnError = true
+	log, report, _ := inContainers(t, m, "healthy", nil)
+	if n := strings.Count(log, "shares the job's folders"); n != 2 || strings.Count(log, "Path does not exist") != 1 || report.Result != run.Failed {
+		t.Errorf("%d files are refused, %s\n%s", n, report.Result, log)
+	}
+	if !strings.Contains(log, "##[error]a.c(1,): error : no") || strings.Count(log, "uploadfile] failed") != 3 {
+		t.Errorf("%s", log)
+	}
+}
+
 // atOnce spares the waits between attempts.
 func atOnce(time.Duration) <-chan time.Time {
 	now := make(chan time.Time, 1)

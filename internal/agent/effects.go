@@ -61,8 +61,9 @@ func (s *step) command(line string) bool {
 	if !command.Suspect(line) {
 		return false
 	}
-	percent, set := s.Lookup("DECODE_PERCENTS")
-	c, ok := command.Parse(line, !set || !strings.EqualFold(percent, "false"))
+	value, set := s.Lookup("DECODE_PERCENTS")
+	percent := !set || !strings.EqualFold(value, "false")
+	c, ok := command.Parse(line, percent)
 	if !ok {
 		s.Issue("warning", "a line has ##vso but is no logging command; expected ##vso[area.action name=value;…]text")
 		return false
@@ -71,6 +72,7 @@ func (s *step) command(line string) bool {
 	switch {
 	case !knownArea(c.Area):
 		s.Issue("warning", fmt.Sprintf("##vso[%s] is no logging command: there is no area %s", c.Name(), c.Area))
+		return true
 	case !known:
 		s.commandFailed(c, fault.New(fault.NotFound, "command-unknown", "area %s has no command %s", c.Area, c.Action))
 	case s.forbids(c.Name()) != "":
@@ -80,8 +82,8 @@ func (s *step) command(line string) bool {
 			s.commandFailed(c, err)
 		}
 	}
-	if c.Name() != "task.debug" && s.isTrue("System.Debug") && !c.Is("issecret") {
-		s.Print("##[debug]Processed: " + line)
+	if c.Name() != "task.debug" && s.debug && !c.Is("issecret") {
+		s.Print("##[debug]Processed: " + command.Unescape(line, percent))
 	}
 	return true
 }

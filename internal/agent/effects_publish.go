@@ -28,16 +28,56 @@ func (s *step) file(c command.Command) (string, os.FileInfo, error) {
 	if c.Data == "" {
 		return "", nil, fault.New(fault.Invalid, "command-data", "the command needs a path").Want("##vso[%s …]PATH", c.Name())
 	}
-	p := filepath.FromSlash(c.Data)
+	p := s.onMachine(filepath.FromSlash(c.Data))
 	if !filepath.IsAbs(p) {
 		base, _ := s.Lookup("System.DefaultWorkingDirectory")
 		p = filepath.Join(base, p)
+	}
+	p, err := s.shared(p)
+	if err != nil {
+		return "", nil, err
 	}
 	info, err := os.Stat(p)
 	if err != nil {
 		return "", nil, fault.New(fault.NotFound, "no-path", "Path does not exist: %s", p)
 	}
 	return p, info, nil
+}
+
+// onMachine is a path that a program in a container may have named as the
+// service's containers do.
+func (s *step) onMachine(p string) string {
+	if c, err := s.inside(); err != nil || c == nil {
+		return p
+	}
+	tools, _ := s.Lookup("Agent.ToolsDirectory")
+	for name, dir := range map[string]string{"/__w": s.machine.Work, "/__t": tools} {
+		if rest, ok := strings.CutPrefix(p, name); ok && (rest == "" || rest[0] == '/') {
+			return dir + rest
+		}
+	}
+	return p
+}
+
+// shared refuses what a program in a container names and does not share with the
+// machine: the file of that name here is another one, and none of its business.
+// The path that it returns leads through no link.
+func (s *step) shared(p string) (string, error) {
+	if c, err := s.inside(); err != nil || c == nil {
+		return p, err
+	}
+	real, err := filepath.EvalSymlinks(p)
+	if err != nil {
+		return p, nil // it is not there, which is said elsewhere
+	}
+	tools, _ := s.Lookup("Agent.ToolsDirectory")
+	for _, dir := range []string{s.machine.Work, tools} {
+		if dir, err = filepath.EvalSymlinks(dir); err == nil && (real == dir || strings.HasPrefix(real, dir+string(filepath.Separator))) {
+			return real, nil
+		}
+	}
+	return "", fault.New(fault.Invalid, "path-of-container", "the container shares the job's folders with the machine, and %s is not in them", p).
+		Try("copy it to $(Build.ArtifactStagingDirectory) or $(Agent.TempDirectory) before")
 }
 
 func (s *step) queueUpload(c command.Command) error {
@@ -267,7 +307,25 @@ func (s *step) publishResults(c command.Command) error {
 	}
 	t := s.context(&task.Task{})
 	t.Inputs = inputs
-	return task.PublishResultFiles(s.current(), t, strings.Split(files, ","))
+	list, err := s.sharedAll(strings.Split(files, ","))
+	if err != nil {
+		return err
+	}
+	return task.PublishResultFiles(s.current(), t, list)
+}
+
+// sharedAll is shared for what may be patterns, or relative.
+func (s *step) sharedAll(list []string) (out []string, err error) {
+	for _, p := range list {
+		p = s.onMachine(p)
+		if filepath.IsAbs(p) {
+			if p, err = s.shared(p); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 func (s *step) publishCoverage(c command.Command) error {
@@ -277,7 +335,11 @@ func (s *step) publishCoverage(c command.Command) error {
 	}
 	t := s.context(&task.Task{})
 	t.Inputs = map[string]string{"codecoveragetool": c.Properties["codecoveragetool"]}
-	return task.PublishCoverageFiles(s.current(), t, []string{file}, c.Properties["reportdirectory"])
+	list, err := s.sharedAll([]string{file, c.Properties["reportdirectory"]})
+	if err != nil {
+		return err
+	}
+	return task.PublishCoverageFiles(s.current(), t, list[:1], list[1])
 }
 
 // current is the context of the attempt that runs.

@@ -81,13 +81,13 @@ func (s *step) setPrivate(c command.Command) error {
 		}
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	key := strings.ToLower(name)
 	old := s.private[key]
-	s.private[key] = run.Variable{Name: name, Value: c.Data, Secret: c.Is("issecret") || old.Secret, ReadOnly: c.Is("isreadonly") || old.ReadOnly}
-	s.mu.Unlock()
 	if old.ReadOnly {
-		s.Issue("warning", "task variable "+name+" is read-only; it is overwritten all the same")
+		return fault.New(fault.Invalid, "variable-readonly", "task variable %s is read-only and cannot be overwritten", name).Try("choose another name")
 	}
+	s.private[key] = run.Variable{Name: name, Value: c.Data, Secret: c.Is("issecret") || old.Secret, ReadOnly: c.Is("isreadonly")}
 	return nil
 }
 
@@ -123,19 +123,19 @@ func prependPath(s *step, c command.Command) error {
 }
 
 func (s *step) setProgress(c command.Command) error {
-	n, err := strconv.Atoi(strings.TrimSpace(c.Properties["value"]))
+	n, err := strconv.ParseInt(strings.TrimSpace(c.Properties["value"]), 10, 32)
 	if err != nil {
 		n = 0 // as on the service
 	}
 	s.mu.Lock()
-	s.report.Percent = min(max(n, 0), 100)
+	s.report.Percent = max(s.report.Percent, min(int(n), 100)) // it never goes back
 	s.mu.Unlock()
 	s.send()
 	return nil
 }
 
 func debugLine(s *step, c command.Command) error {
-	if s.isTrue("System.Debug") {
+	if s.debug {
 		s.Print("##[debug]" + c.Data)
 	}
 	return nil
@@ -143,12 +143,16 @@ func debugLine(s *step, c command.Command) error {
 
 func (s *step) logIssue(c command.Command) error {
 	kind := strings.ToLower(c.Properties["type"])
+	if kind == "" {
+		s.Issue("warning", "##vso["+c.Name()+"] has no type, so it is no issue; expected type=error or type=warning")
+		return nil
+	}
 	if kind != "error" && kind != "warning" {
 		return fault.New(fault.Invalid, "issue-type", "the type of an issue is error or warning").Got("%q", c.Properties["type"])
 	}
 	text := c.Data
 	if file := c.Properties["sourcepath"]; file != "" {
-		text = fmt.Sprintf("%s(%s,%s): %s %s: %s", s.relative(file), c.Properties["linenumber"], c.Properties["columnnumber"], kind, c.Properties["code"], text)
+		text = fmt.Sprintf("%s(%s,%s): %s %s: %s", s.relative(file), c.Properties["linenumber"], c.Properties["columnnumber"], c.Properties["type"], c.Properties["code"], text)
 	}
 	s.Issue(kind, text)
 	return nil
@@ -156,6 +160,7 @@ func (s *step) logIssue(c command.Command) error {
 
 // relative is a path as the repository knows it.
 func (s *step) relative(file string) string {
+	file = s.onMachine(file)
 	sources, _ := s.Lookup("Build.SourcesDirectory")
 	for _, separator := range []string{"/", `\`} {
 		if rest, ok := strings.CutPrefix(file, sources+separator); ok && sources != "" {
@@ -165,14 +170,15 @@ func (s *step) relative(file string) string {
 	return file
 }
 
-var results = map[string]run.Result{"succeeded": run.Succeeded, "succeededwithissues": run.SucceededWithIssues, "failed": run.Failed,
-	"canceled": run.Canceled, "cancelled": run.Canceled, "skipped": run.Skipped, "abandoned": run.Abandoned}
+// results are written exactly so, as on the service.
+var results = map[string]run.Result{"Succeeded": run.Succeeded, "SucceededWithIssues": run.SucceededWithIssues, "Failed": run.Failed,
+	"Canceled": run.Canceled, "Skipped": run.Skipped, "Abandoned": run.Abandoned}
 
 func (s *step) complete(c command.Command) error {
-	result, known := results[strings.ToLower(c.Properties["result"])]
+	result, known := results[strings.TrimSpace(c.Properties["result"])]
 	if !known {
 		return fault.New(fault.Invalid, "complete-result", "there is no result %q", c.Properties["result"]).
-			Want("Succeeded, SucceededWithIssues, Failed, Canceled or Skipped")
+			Want("Succeeded, SucceededWithIssues, Failed, Canceled or Skipped, in this case")
 	}
 	s.mu.Lock()
 	if s.declared == "" {

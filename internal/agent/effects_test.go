@@ -43,11 +43,17 @@ func TestCommands(t *testing.T) {
 		{"##vso[task.logissue type=error]broken", run.Succeeded, 1, 0, "##[error]broken", "vso"},
 		{"##vso[task.issue type=WARNING]careful", run.Succeeded, 0, 1, "##[warning]careful", "vso"},
 		{"##vso[task.logissue type=error;sourcepath=a.cs;linenumber=3;columnnumber=7;code=CS1]no", run.Succeeded, 1, 0, "##[error]a.cs(3,7): error CS1: no", "vso"},
+		{"##vso[task.logissue type=Error;sourcepath=a.cs;linenumber=3]no", run.Succeeded, 1, 0, "##[error]a.cs(3,): Error : no", "vso"},
 		{"##vso[task.logissue type=other]x", run.Failed, 1, 0, "", ""},
+		{"##vso[task.logissue]no type", run.Succeeded, 0, 1, "has no type", "##[error]"},
+		{"##vso[task.logissue type=]no type", run.Succeeded, 0, 1, "has no type", "##[error]"},
 		{"##vso[task.complete result=SucceededWithIssues]", run.SucceededWithIssues, 0, 0, "", "vso"},
 		{"##vso[task.complete result=Skipped]because", run.Skipped, 0, 0, "because", "vso"},
 		{"##vso[task.complete result=Nonsense]", run.Failed, 1, 0, "", ""},
+		{"##vso[task.complete result=succeeded]", run.Failed, 1, 0, "in this case", ""},
 		{"##vso[task.complete]", run.Failed, 1, 0, "", ""},
+		{"##vso[task.setvariable variable=System.Debug]true", run.Failed, 1, 0, "read-only", ""},
+		{"##vso[task.setvariable variable=agent.source.git.lfs]true", run.Failed, 1, 0, "read-only", ""},
 		{"##vso[task.setvariable]x", run.Failed, 1, 0, "needs the property variable", ""},
 		{"##vso[task.setvariable variable=s;issecret=true]two%0Alines", run.Failed, 1, 0, "must not have several", ""},
 		{"##vso[task.setvariable variable=o;isoutput=true]x", run.Succeeded, 0, 0, "", ""},
@@ -157,6 +163,43 @@ func TestTaskVariablesArePrivate(t *testing.T) {
 	_, m := runSteps(t, context.Background(), nil, script, bash(`echo "there [$VSTS_TASKVARIABLE_MINE]"`))
 	if !strings.Contains(m.logs[2], "there []") {
 		t.Errorf("%s", m.logs[2])
+	}
+}
+
+func TestReadOnlyTaskVariablesStay(t *testing.T) {
+	s := bash(say("##vso[task.settaskvariable variable=mine;isreadonly=true]x", "##vso[task.settaskvariable variable=Mine]y"))
+	rep, m := runSteps(t, context.Background(), nil, s)
+	if rep.Result != run.Failed || len(m.steps[1].Errors) != 1 || !strings.Contains(m.steps[1].Errors[0], "task variable Mine is read-only") {
+		t.Errorf("%s %q", rep.Result, m.steps[1].Errors)
+	}
+}
+
+// What a variable refers to is looked up before every step, also where the
+// reference, or what it refers to, was set by one.
+func TestReferencesAreResolvedBeforeEachStep(t *testing.T) {
+	show := "echo \"whole [$WHOLE] later [$LATER] set [$SET] hides [$HIDES]\""
+	conditional := bash("echo held")
+	conditional.Condition = "eq(variables['whole'], 'is two')"
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "part", Value: "one"}, {Name: "whole", Value: "is $(part)"}, {Name: "later", Value: "$(made)"}, {Name: "key", Value: "hunter-22", Secret: true}},
+		bash(show), bash("cat <<'E' | sed 's/@/$/'\n##vso[task.setvariable variable=part]two\n##vso[task.setvariable variable=made]by a step\n##vso[task.setvariable variable=set]to @(part)\n##vso[task.setvariable variable=hides]a @(key)\nE\n"),
+		bash(show), conditional, bash("echo \"[$(hides)] [$(set)]\""))
+	for i, want := range map[int]string{1: "whole [is one] later [$(made)] set [] hides []\n", 3: "whole [is two] later [by a step] set [to two] hides []\n", 5: "[***] [to two]\n"} {
+		if !strings.Contains(m.logs[i], " "+want) {
+			t.Errorf("step %d, want %s\n%s", i, want, m.logs[i])
+		}
+	}
+	if m.steps[4].Result != run.Succeeded {
+		t.Errorf("the condition does not see it: %s", m.steps[4].Result)
+	}
+}
+
+// Debug lines are those of a job that began with System.Debug.
+func TestProcessedCommandsShowInDebug(t *testing.T) {
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "system.debug", Value: "True"}},
+		bash(say("##vso[task.setvariable variable=a]x%3By", "##vso[task.setvariable variable=b;issecret=true]hunter-22", "##vso[nobody.nothing]x", "##vso[task.debug]seen")))
+	_, log, _ := strings.Cut(m.logs[1], "Starting Command Output")
+	if !strings.Contains(log, "##[debug]Processed: ##vso[task.setvariable variable=a]x;y\n") || !strings.Contains(log, "##[debug]seen\n") || strings.Count(log, "]Processed: ") != 1 {
+		t.Errorf("%s", log)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -113,6 +114,12 @@ func (o *output) read(r io.ReadCloser, isErr bool) {
 		o.wroteErr = o.wroteErr || isErr
 		if isErr && !more {
 			o.step.noteAbsent(line)
+		}
+		if isErr && o.command.Errors != nil {
+			_, _ = io.WriteString(o.command.Errors, line)
+			if !more {
+				_, _ = io.WriteString(o.command.Errors, "\n")
+			}
 		}
 		switch {
 		case o.command.Output != nil && !isErr:
@@ -238,6 +245,17 @@ func (s *step) await(ctx context.Context, cmd *exec.Cmd, tree *process.Tree, rea
 	return 0, nil
 }
 
+// patience is how long a program has after a signal: what the pipeline says, in
+// milliseconds, and no longer than all that comes after a cancel.
+func (s *step) patience(variable string, otherwise time.Duration) time.Duration {
+	text, _ := s.lookupOrOS(variable)
+	n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
+	if err != nil {
+		return otherwise
+	}
+	return min(time.Duration(n)*time.Millisecond, s.grace())
+}
+
 // stopTree ends a program and what it started, politely first.
 func (s *step) stopTree(tree *process.Tree, ended <-chan error) error {
 	tree.Signal(process.Interrupt)
@@ -246,8 +264,8 @@ func (s *step) stopTree(tree *process.Tree, ended <-chan error) error {
 		wait time.Duration
 		then func()
 	}{
-		{afterInterrupt, func() { tree.Signal(process.Terminate); s.signalInside(process.Terminate) }},
-		{afterTerminate, func() { tree.Signal(process.Kill); s.signalInside(process.Kill) }},
+		{s.patience("PROCESS_SIGINT_TIMEOUT", afterInterrupt), func() { tree.Signal(process.Terminate); s.signalInside(process.Terminate) }},
+		{s.patience("PROCESS_SIGTERM_TIMEOUT", afterTerminate), func() { tree.Signal(process.Kill); s.signalInside(process.Kill) }},
 	} {
 		select {
 		case err := <-ended:

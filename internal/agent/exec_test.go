@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"github.com/google/go-cmp/cmp"
+
 	"context"
 	"fmt"
 	"os"
@@ -56,11 +58,27 @@ func TestCommandThatIsTooLong(t *testing.T) {
 }
 
 func TestFailOnStderr(t *testing.T) {
-	s := bash("echo out; echo one >&2; echo two >&2")
-	s.Inputs["failOnStderr"] = "true"
-	rep, m := runSteps(t, context.Background(), nil, s, bash("echo quiet >&2"))
-	if m.steps[1].Result != run.Failed || len(m.steps[1].Errors) < 3 || rep.Result != run.Failed {
-		t.Errorf("%s %v", m.steps[1].Result, m.steps[1].Errors)
+	const wrote = "Bash wrote one or more lines to the standard error stream."
+	for script, want := range map[string][]string{
+		"echo out; echo one >&2; echo two >&2": {wrote, "one\ntwo"},
+		"echo one >&2; exit 3":                 {"Bash exited with code '3'.", wrote, "one"},
+		"echo >&2":                             {wrote},
+		"exit 3":                               {"Bash exited with code '3'."},
+		"echo '##''vso[task.logissue type=error]an issue' >&2": {"an issue", wrote, "##vso[task.logissue type=error]an issue"},
+		"head -c 100000 /dev/zero | tr '\\0' z >&2":            {wrote, strings.Repeat("z", 64<<10)},
+	} {
+		s := bash(script)
+		s.Inputs["failOnStderr"] = "true"
+		rep, m := runSteps(t, context.Background(), nil, s)
+		if diff := cmp.Diff(want, m.steps[1].Errors); diff != "" || rep.Result != run.Failed {
+			t.Errorf("%s: %s\n%s", script, rep.Result, diff)
+		}
+		if strings.Contains(script, "echo one") && !strings.Contains(m.logs[1], "Z one\n") {
+			t.Errorf("the error stream shows as it comes:\n%s", m.logs[1])
+		}
+	}
+	if rep, _ := runSteps(t, context.Background(), nil, bash("echo quiet >&2")); rep.Result != run.Succeeded {
+		t.Errorf("without the input: %s", rep.Result)
 	}
 }
 
@@ -176,5 +194,56 @@ func TestAlwaysGoesOnWhenCanceled(t *testing.T) {
 	rep := <-done
 	if rep.Result != run.Canceled || m.steps[1].Result != run.Succeeded || !strings.Contains(m.logs[1], "finished") || !strings.Contains(m.logs[2], "status Canceled") {
 		t.Errorf("%s, step %s:\n%s%s", rep.Result, m.steps[1].Result, m.logs[1], m.logs[2])
+	}
+}
+
+// How long a canceled program has is what the job says.
+func TestPatienceOfAPipeline(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	waits, m, done := make(chan time.Duration, 8), newMemory(), make(chan run.JobReport, 1)
+	machine := Machine{AgentName: "a", Work: t.TempDir(), Outcomes: m, After: func(d time.Duration) <-chan time.Time {
+		waits <- d
+		now := make(chan time.Time, 1)
+		if d != afterExit {
+			now <- time.Time{}
+		}
+		return now
+	}}
+	vars := []run.Variable{{Name: "PROCESS_SIGINT_TIMEOUT", Value: "30000"}, {Name: "process_sigterm_timeout", Value: "99999999"}}
+	deaf := bash("trap '' INT TERM; echo be''gun; tail -f /dev/null")
+	go func() {
+		done <- RunJob(ctx, &run.JobMessage{JobID: "j", PipelineID: "1", CancelTimeoutInMinutes: 2, Variables: vars, Steps: []pipelineStep{deaf}}, machine, m)
+	}()
+	for text := range m.line {
+		if strings.Contains(text, "begun") {
+			break
+		}
+	}
+	cancel()
+	if first, second, rep := <-waits, <-waits, <-done; first != 30*time.Second || second != 2*time.Minute || rep.Result != run.Canceled {
+		t.Errorf("%s, then %s; %s", first, second, rep.Result)
+	}
+}
+
+func TestTempFolderOfPrograms(t *testing.T) {
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "VSTS_OVERWRITE_TEMP", Value: "true"}, {Name: "Build.Repository.Name", Value: "app"}},
+		bash(`[ "$TMPDIR" = "$AGENT_TEMPDIRECTORY" ] && echo "same for $PIPELINE_REPOSITORY_NAME"`))
+	if !strings.Contains(m.logs[1], "Z same for app\n") {
+		t.Errorf("%s", m.logs[1])
+	}
+}
+
+// A pipeline may ask for the old way of a script file: to be read, not run.
+func TestScriptFileThatIsSourced(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.sh")
+	if err := os.WriteFile(file, []byte("(return 0 2>/dev/null) && echo \"sourced with $1 and $2\" || echo \"run with $1 and $2\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := pipeline.Step{Task: "Bash", Version: "3", Inputs: map[string]string{"targetType": "filePath", "filePath": file, "arguments": `"a b" '$(x)'`}}
+	for value, want := range map[string]string{"": "run with a b and $(x)", "1": "sourced with a b and $(x)"} {
+		if _, m := runSteps(t, context.Background(), []run.Variable{{Name: "AZP_BASHV3_OLD_SOURCE_BEHAVIOR", Value: value}}, s); !strings.Contains(m.logs[1], "Z "+want+"\n") {
+			t.Errorf("%q:\n%s", value, m.logs[1])
+		}
 	}
 }

@@ -68,12 +68,14 @@ type job struct {
 
 	mu            sync.Mutex
 	vars          map[string]run.Variable // by lower-case name
+	written       map[string]run.Variable // of vars those with macros, as they were set
 	keepCase      map[string]bool         // variables whose environment name keeps its case
 	outputs       map[string]string       // step.variable
 	secretOutputs map[string]bool
 	conns         []*serviceconnection.Opened
 	paths         []string // prepended to PATH, newest first
 	number        string
+	debug         bool // System.Debug, as the job began
 	shortSaid     bool
 	pathSaid      bool
 	result        run.Result
@@ -98,7 +100,7 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	if machine.Outcomes == nil {
 		machine.Outcomes = &task.Remote{Client: machine.Client}
 	}
-	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, keepCase: map[string]bool{},
+	j := &job{m: m, machine: machine, link: link, masker: &mask.Masker{}, mark: cmp.Or(machine.Mark, newMark()), vars: map[string]run.Variable{}, written: map[string]run.Variable{}, keepCase: map[string]bool{},
 		outputs: map[string]string{}, secretOutputs: map[string]bool{}, result: run.Succeeded}
 	if err := j.prepare(); err != nil {
 		return run.JobReport{Result: run.Failed, Cause: j.masker.Line("the agent could not prepare the job: " + err.Error())}
@@ -218,37 +220,32 @@ func (j *job) prepare() error {
 		j.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: true}
 	}
 	j.sources()
+	if name, ok := j.Lookup("Build.Repository.Name"); ok {
+		j.vars["pipeline.repository.name"] = run.Variable{Name: "Pipeline.Repository.Name", Value: name, ReadOnly: true}
+	}
+	if over, _ := j.lookupOrOS("VSTS_OVERWRITE_TEMP"); strings.EqualFold(over, "true") {
+		j.vars["tmpdir"] = run.Variable{Name: "TMPDIR", Value: j.temp}
+	}
 	j.vars["system.accesstoken"] = run.Variable{Name: "System.AccessToken", Value: j.m.AccessToken, Secret: true, ReadOnly: true}
+	for key, v := range j.vars {
+		j.note(key, v)
+	}
 	j.resolve()
+	j.debug = j.isTrue("System.Debug")
 	return nil
 }
 
-// resolve replaces the macros in the variables that the job starts with, so that
-// processes see whole values. What refers to a secret is one. Variables that are
-// set later are kept as they are set, as on the service.
-func (j *job) resolve() {
-	whole := map[string]run.Variable{}
-	for key, v := range j.vars {
-		if !strings.Contains(v.Value, "$(") {
-			continue
-		}
-		v.Value = pipeline.ExpandMacros(v.Value, func(name string) (string, bool) {
-			other, ok := j.vars[strings.ToLower(name)]
-			v.Secret = v.Secret || other.Secret
-			return other.Value, ok
-		})
-		whole[key] = v
-	}
-	for key, v := range whole {
-		if j.vars[key] = v; v.Secret {
-			j.masker.Add(v.Value)
-		}
-	}
-}
-
-// cleaned are the folders that `workspace: clean:` names.
+// cleaned are the folders that `workspace: clean:` names, or else a variable,
+// which counts more.
 func (j *job) cleaned() []string {
-	switch strings.ToLower(j.m.WorkspaceClean) {
+	how := strings.ToLower(j.m.WorkspaceClean)
+	for _, name := range []string{"Build.Clean", "Agent.Clean.BuildDirectory"} {
+		value, _ := j.Lookup(name)
+		if said, known := map[string]string{"none": "", "source": "resources", "binary": "outputs", "all": "all"}[strings.ToLower(strings.TrimSpace(value))]; known {
+			how = said
+		}
+	}
+	switch how {
 	case "all":
 		return []string{j.dir}
 	case "resources":
@@ -270,8 +267,28 @@ func (j *job) condition(ctx context.Context, step pipeline.Step) (bool, error) {
 var statusNames = map[run.Result]pipeline.Result{run.Succeeded: "Succeeded", run.SucceededWithIssues: "SucceededWithIssues", run.Failed: "Failed", run.Canceled: "Canceled"}
 
 func (j *job) holds(step pipeline.Step, result run.Result, canceled bool) (bool, error) {
-	return pipeline.EvaluateCondition(step.Condition, pipeline.RuntimeContext{Slot: pipeline.SlotStepCondition, Variables: j.Lookup,
-		JobStatus: statusNames[result], Canceled: canceled, Now: time.Now()})
+	return pipeline.EvaluateCondition(step.Condition, j.seen(result, canceled))
+}
+
+// seen is what a step's condition may speak of.
+func (j *job) seen(result run.Result, canceled bool) pipeline.RuntimeContext {
+	return pipeline.RuntimeContext{Slot: pipeline.SlotStepCondition, Variables: j.Lookup, JobStatus: statusNames[result], Canceled: canceled, Now: time.Now()}
+}
+
+// tellCondition says in the log why the step is skipped, and in the log of a job
+// that is debugged how the condition of every step came out.
+func (s *step) tellCondition(ctx context.Context, held bool) {
+	if held && !s.debug || s.spec.Disabled {
+		return
+	}
+	first, mark := run.SkipLine, ""
+	if held {
+		first, mark = "Evaluating condition for step: '"+s.report.DisplayName+"'", "##[debug]"
+	}
+	s.Print(mark + first)
+	for _, line := range pipeline.TellCondition(s.spec.Condition, s.seen(s.result, ctx.Err() != nil)) {
+		s.Print(mark + line)
+	}
 }
 
 // runStep runs one step, whatever happened before, if its condition says so.
@@ -288,6 +305,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 		j.worsen(s.finish(s.fail("condition: " + message(err))))
 		return
 	}
+	s.tellCondition(ctx, ok)
 	if why := s.leftOut(); why != "" && ok && !spec.Disabled {
 		s.Issue("warning", "the step is skipped: "+why)
 		ok = false

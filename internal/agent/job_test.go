@@ -199,3 +199,36 @@ func TestCancelEndsTheWholeTree(t *testing.T) {
 	}
 	waitGone(t, strings.TrimSpace(string(raw)))
 }
+
+// The log of a skipped step says why, and shows no secret.
+func TestTheLogSaysWhyAStepIsSkipped(t *testing.T) {
+	skipped, off := bash("echo no"), bash("echo no")
+	skipped.Condition, off.Condition, off.Disabled = "and(succeeded(), eq(variables['key'], 'other'))", "false", true
+	vars := []run.Variable{{Name: "key", Value: "hunter-22", Secret: true}}
+	_, m := runSteps(t, context.Background(), vars, skipped, off, bash("echo yes"))
+	for i, want := range []string{"Z " + run.SkipLine + "\n", "Evaluating: and(succeeded(), eq(variables['key'], 'other'))\n", "Expanded: and(True, eq('***', 'other'))\n", "Result: False\n"} {
+		if lines := strings.SplitAfter(m.logs[1], "\n"); len(lines) != 5 || !strings.HasSuffix(lines[i], want) {
+			t.Errorf("line %d is not %s in\n%s", i, want, m.logs[1])
+		}
+	}
+	if m.logs[2] != "" || strings.Contains(m.logs[3], "Evaluating") {
+		t.Errorf("%s\n%s", m.logs[2], m.logs[3])
+	}
+	_, m = runSteps(t, context.Background(), append(vars, run.Variable{Name: "System.Debug", Value: "true"}), bash("echo yes"))
+	if !strings.Contains(m.logs[1], "##[debug]Evaluating: succeeded()\n") || !strings.Contains(m.logs[1], "##[debug]Result: True\n") {
+		t.Errorf("%s", m.logs[1])
+	}
+}
+
+// Macros in inputs are variables, then what the agent's own environment has; its
+// configuration is none of a step's business.
+func TestMacrosOfTheEnvironment(t *testing.T) {
+	t.Setenv("FROM_AGENT", "agent's")
+	t.Setenv("BOTH", "agent's")
+	t.Setenv("PENSTOCK_TOKEN", "hidden")
+	s := bash("cat <<'E'\n$(FROM_AGENT) | $(both) | $(indirect) | $(from_agent) | $(PENSTOCK_TOKEN)\nE\n")
+	_, m := runSteps(t, context.Background(), []run.Variable{{Name: "both", Value: "job's"}, {Name: "indirect", Value: "by $(FROM_AGENT)"}}, s)
+	if !strings.Contains(m.logs[1], "Z agent's | job's | by agent's | $(from_agent) | $(PENSTOCK_TOKEN)\n") {
+		t.Errorf("%s", m.logs[1])
+	}
+}

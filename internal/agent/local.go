@@ -110,7 +110,7 @@ func (s *step) stop(failed bool) *run.Stop {
 func (s *step) input(name string) string {
 	for key, value := range s.spec.Inputs {
 		if strings.EqualFold(key, name) {
-			return strings.TrimSpace(pipeline.ExpandMacros(value, s.Lookup))
+			return strings.TrimSpace(pipeline.ExpandMacros(value, s.lookupOrOS))
 		}
 	}
 	return ""
@@ -173,6 +173,7 @@ func (s *step) replay(r *run.RecordedStep) {
 		old, known := s.vars[strings.ToLower(name)]
 		if !known || !old.Secret && old.Value != value {
 			s.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: old.ReadOnly}
+			delete(s.written, strings.ToLower(name)) // what was recorded is whole
 		}
 		s.job.mu.Unlock()
 	}

@@ -84,7 +84,7 @@ func (s *step) packagePart(part tasklib.Part) task.Func {
 		url, _ := s.Lookup("System.TeamFoundationCollectionUri")
 		proxy := nodetask.ProxyOf(os.Getenv)
 		s.addSecret(proxy.Password)
-		c := &nodetask.Call{Host: s, Proxy: proxy, Task: s.packaged.found, Part: part, Inputs: s.spec.Inputs, Variables: s.snapshot(), TaskVariables: s.ownVariables(),
+		c := &nodetask.Call{Host: s, Macro: s.lookupOrOS, Proxy: proxy, Task: s.packaged.found, Part: part, Inputs: s.spec.Inputs, Variables: s.snapshot(), TaskVariables: s.ownVariables(),
 			Endpoints: append(s.endpoints(), nodetask.System(url, s.m.AccessToken)), SecureFiles: s.files(),
 			Programs:    nodetask.Programs{Folder: s.machine.NodeFolder, ToolCache: s.machine.ToolCache, Path: os.Getenv("PATH")},
 			DisplayName: s.report.DisplayName, InstanceID: s.instance(), InstanceName: s.ref, Warn: func(text string) { s.Issue("warning", text) }}

@@ -30,7 +30,8 @@ type step struct {
 	ctx    context.Context // of the attempt that runs
 	state  map[string]string
 	ran    bool
-	spent  bool // it has failed before it was its turn
+	spent  bool      // it has failed before it was its turn
+	until  time.Time // when its time is up; zero: never
 	// packaged is the task of a step that no built-in task answers for.
 	packaged *packaged
 
@@ -119,8 +120,12 @@ func (s *step) maskAll(list []string) []string {
 const maxRetries = 10
 
 // attempts runs the task, again as often as retryCountOnTaskFailure allows; the
-// waits between are 1, 4, 9 … seconds.
+// waits between are 1, 4, 9 … seconds. The step's time is that of all attempts.
 func (s *step) attempts(ctx context.Context) run.Result {
+	s.until = time.Time{}
+	if limit := time.Duration(s.spec.TimeoutInMinutes) * time.Minute; limit > 0 {
+		s.until = time.Now().Add(limit)
+	}
 	retries := s.spec.RetryCountOnTaskFailure
 	if retries > maxRetries {
 		s.Issue("warning", fmt.Sprintf("retryCountOnTaskFailure is %d; a step is tried again %d times at most", retries, maxRetries))
@@ -136,25 +141,39 @@ func (s *step) attempts(ctx context.Context) run.Result {
 		}
 		wait := time.Duration(k*k) * time.Second
 		s.Issue("warning", fmt.Sprintf("attempt %d of %d failed; the next one starts in %s", k, retries+1, wait))
+		waiting, stop := s.inTime(ctx)
 		select {
-		case <-ctx.Done():
+		case <-waiting.Done():
 		case <-s.machine.After(wait):
 		}
+		up := errors.Is(context.Cause(waiting), errTimeUp)
+		if stop(); up {
+			return s.timedOut()
+		}
 	}
+}
+
+func (s *step) timedOut() run.Result {
+	return s.fail(fmt.Sprintf("The task has timed out: it ran longer than its %d minutes (timeoutInMinutes).", s.spec.TimeoutInMinutes))
+}
+
+var errTimeUp = errors.New("the step's time is up")
+
+// inTime ends when the step's time is up.
+func (s *step) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.until.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadlineCause(ctx, s.until, errTimeUp)
 }
 
 // run makes one attempt. again says whether a failure may be tried again: not
 // where the time was up.
 func (s *step) run(ctx context.Context) (result run.Result, again bool) {
-	limit := time.Duration(s.spec.TimeoutInMinutes) * time.Minute
 	ctx, stop := s.stepContext(ctx)
 	defer stop()
-	timeUp := errors.New("the step's time is up")
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, timeUp)
-		defer cancel()
-	}
+	ctx, cancel := s.inTime(ctx)
+	defer cancel()
 	s.mu.Lock()
 	s.declared, s.broken, s.uploads, s.done, s.ctx = "", false, nil, make(chan struct{}), ctx
 	s.exit, s.cause, s.absent = exit{}, "", ""
@@ -165,8 +184,8 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 		err = s.upload(ctx)
 	}
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, timeUp):
-		return s.fail(fmt.Sprintf("The task has timed out: it ran longer than its %d minutes (timeoutInMinutes).", s.spec.TimeoutInMinutes)), false
+	case errors.Is(cause, errTimeUp):
+		return s.timedOut(), false
 	case errors.Is(cause, errGraceOver):
 		return s.fail("The step was ended: what runs after a cancel has " + s.grace().String() + " (cancelTimeoutInMinutes)."), false
 	case cause != nil:
@@ -185,10 +204,11 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 	if s.declared != "" {
 		result = merge(result, s.declared)
 	}
-	if s.broken {
+	again = result == run.Failed
+	if s.broken { // what the program did went well: it is not done twice
 		result = merge(result, run.Failed)
 	}
-	return result, true
+	return result, again
 }
 
 var errGraceOver = errors.New("the time after a cancel is up")
@@ -346,7 +366,7 @@ func (s *step) context(t *task.Task) *task.Context {
 	if s.jobCtx.Err() != nil {
 		result = run.Canceled
 	}
-	return &task.Context{Host: s, Changes: s, Folders: s, Resources: s, Job: s.m, Step: strconv.Itoa(s.order), Inputs: t.Resolve(major, s.spec.Inputs, s.Lookup), Client: s.machine.Client, Records: s.machine.Records, Outcomes: s.machine.Outcomes,
+	return &task.Context{Host: s, Changes: s, Folders: s, Resources: s, Job: s.m, Step: strconv.Itoa(s.order), Inputs: t.Resolve(major, s.spec.Inputs, s.lookupOrOS), Client: s.machine.Client, Records: s.machine.Records, Outcomes: s.machine.Outcomes,
 		Temp: s.temp, Version: major, State: s.state, CacheDir: cache, After: s.machine.After, JobResult: result, Borrow: s.machine.Local.Objects,
 		Environ: func() []string { return s.environment(s.spec.Env) }}
 }

@@ -48,6 +48,15 @@ func TestRetriesWaitLongerAndLonger(t *testing.T) {
 	}
 }
 
+// A logging command that failed is no reason to run a program again.
+func TestNoRetryForACommand(t *testing.T) {
+	s := bash(say("##vso[task.setvariable]x"))
+	s.RetryCountOnTaskFailure = 3
+	if _, m := runSteps(t, context.Background(), nil, s); m.steps[1].Result != run.Failed || m.steps[1].Attempt != 1 {
+		t.Errorf("%s in %d attempts", m.steps[1].Result, m.steps[1].Attempt)
+	}
+}
+
 func TestMerge(t *testing.T) {
 	for _, c := range []struct{ a, b, want run.Result }{
 		{run.Succeeded, run.Failed, run.Failed}, {run.Failed, run.Succeeded, run.Failed}, {run.SucceededWithIssues, run.Succeeded, run.SucceededWithIssues},
@@ -132,13 +141,16 @@ func TestWorkspace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for clean, kept := range map[string]string{"": "s/f b/f", "outputs": "s/f", "resources": "b/f", "all": ""} {
+	for clean, kept := range map[string]string{"": "s/f b/f", "outputs": "s/f", "resources": "b/f", "all": "", "all Build.Clean=none": "s/f b/f", " build.clean=Source": "b/f",
+		"outputs Agent.Clean.BuildDirectory=All": "", " Agent.Clean.BuildDirectory=Binary": "s/f", "outputs Build.Clean=true": "s/f"} {
+		clean, variable, _ := strings.Cut(clean, " ")
+		name, value, _ := strings.Cut(variable, "=")
 		for _, f := range []string{"s/f", "a/f", "b/f", "TestResults/f"} {
 			if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		RunJob(context.Background(), &run.JobMessage{PipelineID: "1", WorkspaceClean: clean}, Machine{Work: work}, newMemory())
+		RunJob(context.Background(), &run.JobMessage{PipelineID: "1", WorkspaceClean: clean, Variables: []run.Variable{{Name: name, Value: value}}}, Machine{Work: work}, newMemory())
 		var left []string
 		for _, f := range []string{"s/f", "a/f", "b/f", "TestResults/f"} {
 			if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
@@ -146,7 +158,7 @@ func TestWorkspace(t *testing.T) {
 			}
 		}
 		if strings.Join(left, " ") != kept {
-			t.Errorf("clean %q: %v is left, want %s", clean, left, kept)
+			t.Errorf("clean %q %s: %v is left, want %s", clean, variable, left, kept)
 		}
 	}
 }
@@ -223,7 +235,7 @@ func TestBothEndsOfALog(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if m.logs[2] != "" {
-		t.Errorf("a step that does not run has a log:\n%s", m.logs[2])
+	if strings.Contains(m.logs[2], "##[section]") || strings.Count(m.logs[2], "\n") != 3 || !strings.Contains(m.logs[2], "Z "+run.SkipLine+"\n") {
+		t.Errorf("a step that does not run says why, and no more:\n%s", m.logs[2])
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,15 @@ func init() {
 	task.Register(&task.Task{Name: "WaitsForTest", Major: []string{"1"}, Run: func(ctx context.Context, _ *task.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
+	}})
+	task.Register(&task.Task{Name: "FailsForTest", Major: []string{"1"}, Run: func(context.Context, *task.Context) error { return errors.New("no") }})
+	task.Register(&task.Task{Name: "FailsAfterAMinute", Major: []string{"1"}, Run: func(ctx context.Context, _ *task.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Minute):
+			return errors.New("no")
+		}
 	}})
 }
 
@@ -52,6 +62,27 @@ func TestStepTimeout(t *testing.T) {
 	s.ContinueOnError = true
 	if rep, m, _ = timed(t, &run.JobMessage{Steps: []pipeline.Step{s}}, 0); rep.Result != run.SucceededWithIssues || m.steps[1].Result != run.SucceededWithIssues {
 		t.Errorf("%s %s", rep.Result, m.steps[1].Result)
+	}
+}
+
+// The time of a step is that of all its attempts and of the waits between.
+func TestStepTimeoutOverAttempts(t *testing.T) {
+	for name, c := range map[string]struct {
+		task     string
+		retries  int
+		attempts int
+		took     time.Duration
+	}{
+		"in an attempt": {"FailsAfterAMinute", 9, 3, 3 * time.Minute}, // a minute, 1 s, a minute, 4 s, 55 s
+		"in a wait":     {"FailsForTest", 9, 8, 3 * time.Minute},      // 1 + 4 + … + 49 s are less, with 64 s more
+		"in time":       {"FailsForTest", 2, 3, 5 * time.Second},
+	} {
+		s := pipeline.Step{Task: c.task, Version: "1", TimeoutInMinutes: 3, RetryCountOnTaskFailure: c.retries}
+		rep, m, took := timed(t, &run.JobMessage{Steps: []pipeline.Step{s}}, 0)
+		last := m.steps[1].Errors[len(m.steps[1].Errors)-1]
+		if rep.Result != run.Failed || took != c.took || m.steps[1].Attempt != c.attempts || strings.Contains(last, "timed out") != (name != "in time") {
+			t.Errorf("%s: %s after %s in %d attempts: %q", name, rep.Result, took, m.steps[1].Attempt, last)
+		}
 	}
 }
 

@@ -76,9 +76,27 @@ func (j *job) setOutput(plain string, a assignment) error {
 	return nil
 }
 
+// reserved are the variables that no command may set, whether a job has them or
+// not: agents read them.
+var reserved = strings.Fields(`agent.acceptteeeula agent.builddirectory agent.cainfo agent.clean.builddirectory agent.clientcert agent.clientcertarchive
+	agent.clientcertkey agent.clientcertpassword agent.cloudid agent.containerid agent.containermapping agent.containernetwork agent.diagnostic agent.gituseschannel
+	agent.homedirectory agent.id agent.isselfhosted agent.jobname agent.jobstatus agent.machinename agent.name agent.os agent.osarchitecture agent.osversion
+	agent.proxybypasslist agent.proxypassword agent.proxyurl agent.proxyusername agent.readonlyvariables agent.retaindefaultencoding agent.rootdirectory agent.runmode
+	agent.serveromdirectory agent.services agent.skipcertvalidation agent.source.git.lfs agent.source.git.shallowfetchdepth agent.source.skip agent.tempdirectory
+	agent.toolsdirectory agent.usebasicauthforproxy agent.version agent.workfolder agent.workingdirectory build.artifactstagingdirectory build.binariesdirectory
+	build.buildnumber build.clean build.definitionname build.repository.clean build.repository.git.submodulecheckout build.repository.id build.repository.localpath
+	build.repository.name build.repository.provider build.repository.uri build.sourcebranch build.sourcesdirectory build.sourceversion build.sourceversionauthor
+	build.sourceversionmessage build.stagingdirectory build.syncsources common.testresultsdirectory fix_possible_git_out_of_memory_problem pipeline.repository.name
+	pipeline.workspace system.accesstoken system.artifactsdirectory system.collectionid system.culture system.debug system.defaultworkingdirectory
+	system.definitionid system.definitionname system.enableaccesstoken system.hosttype system.isazurevm system.isdockercontainer system.jobattempt
+	system.jobdisplayname system.jobid system.jobname system.phaseattempt system.phasedisplayname system.phasename system.planid system.prefergitfrompath
+	system.pullrequest.targetbranch system.selfmanagegitcreds system.servertype system.sourceversionmessage system.stageattempt system.stagedisplayname
+	system.stagename system.teamproject system.teamprojectid system.workfolder task.displayname use_git_long_paths use_git_single_thread`)
+
 // writable refuses a read-only variable; j.mu is held.
 func (j *job) writable(name string) error {
-	if !j.vars[strings.ToLower(name)].ReadOnly {
+	key := strings.ToLower(name)
+	if !j.vars[key].ReadOnly && !slices.Contains(reserved, key) {
 		return nil
 	}
 	return fault.New(fault.Invalid, "variable-readonly", "variable %s is read-only and cannot be overwritten", name).Try("choose another name")
@@ -96,8 +114,40 @@ func (j *job) keep(a assignment) {
 		j.masker.Add(a.Value)
 	}
 	j.vars[key] = a.Variable
+	j.note(key, a.Variable)
 	if a.preserveCase {
 		j.keepCase[key] = true
+	}
+}
+
+// note remembers a value that refers to others as it was set; j.mu is held.
+func (j *job) note(key string, v run.Variable) {
+	if strings.Contains(v.Value, "$(") {
+		j.written[key] = v
+	} else {
+		delete(j.written, key)
+	}
+}
+
+// resolve replaces the macros in the values of variables, so that processes and
+// conditions see whole ones. As on the service it is done anew before each step:
+// what an earlier step has set counts, and what it has set may refer to others.
+// What refers to a secret is one.
+func (j *job) resolve() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, v := range j.written {
+		v.Value = pipeline.ExpandMacros(v.Value, func(name string) (string, bool) {
+			other, ok := j.written[strings.ToLower(name)]
+			if !ok {
+				other, ok = j.vars[strings.ToLower(name)]
+			}
+			v.Secret = v.Secret || other.Secret
+			return other.Value, ok
+		})
+		if j.vars[key] = v; v.Secret {
+			j.masker.Add(v.Value)
+		}
 	}
 }
 
@@ -105,7 +155,9 @@ func (j *job) keep(a assignment) {
 func (j *job) put(name, value string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.vars[strings.ToLower(name)] = run.Variable{Name: name, Value: value, ReadOnly: true}
+	v := run.Variable{Name: name, Value: value, ReadOnly: true}
+	j.vars[strings.ToLower(name)] = v
+	j.note(strings.ToLower(name), v)
 }
 
 func (j *job) folders() map[string]string {
@@ -230,8 +282,10 @@ func (j *job) fixed() map[string]string {
 		"AZURE_HTTP_USER_AGENT": client, "MSDEPLOY_HTTP_USER_AGENT": client}
 }
 
-// name makes the variables that say which step runs.
+// name makes the variables of the step that is next, those among them that say
+// which one it is.
 func (s *step) name() {
+	s.resolve()
 	title := s.title(s.spec)
 	s.put("Task.DisplayName", title)
 	s.put("System.TaskDisplayName", title)
@@ -258,7 +312,8 @@ func (j *job) warnOfPath(s *step) {
 	s.Issue("warning", "a variable called path replaces PATH in the environment of steps, and it names no folder: programs are not found. Give the variable another name")
 }
 
-// lookupOrOS is Lookup, and what the agent's own environment has.
+// lookupOrOS is what macros in inputs, and in the environment of a step, stand
+// for: variables, and what the agent's own environment has.
 func (j *job) lookupOrOS(name string) (string, bool) {
 	if v, ok := j.Lookup(name); ok {
 		return v, true

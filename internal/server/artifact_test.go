@@ -233,3 +233,69 @@ func TestArtifactsOutliveTheServer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A download of another pipeline's newest run takes what its inputs allow.
+func TestDownloadOfTheNewestRun(t *testing.T) {
+	w := newWorld(t)
+	maker, reader := w.pipeline("make", "make.yml"), w.pipeline("read", "read.yml")
+	files := map[string]string{"make.yml": `
+trigger: none
+parameters: [{ name: good, type: boolean, default: true }]
+steps:
+- checkout: none
+- bash: echo "by $BUILD_BUILDID" > "$PIPELINE_WORKSPACE/made.txt"; echo "##vso[build.addbuildtag]good-${{ parameters.good }}"
+- publish: $(Pipeline.Workspace)/made.txt
+  artifact: drop
+- bash: '[ ${{ parameters.good }} = True ]'
+`, "read.yml": `
+trigger: none
+parameters: [{ name: inputs, type: object, default: {} }]
+steps:
+- checkout: none
+- task: DownloadPipelineArtifact@2
+  inputs:
+    source: specific
+    artifact: drop
+    ${{ insert }}: ${{ parameters.inputs }}
+- bash: echo "made $(cat "$PIPELINE_WORKSPACE/made.txt")"
+`}
+	w.push("main", files)
+	w.push("side", map[string]string{"other": "x"})
+	start := func(p *run.Pipeline, branch string, parameters map[string]any) *run.Detail {
+		t.Helper()
+		r, err := w.runs.QueueRun(w.ctx, run.QueueRequest{Pipeline: p, Branch: "refs/heads/" + branch, Parameters: parameters, Reason: run.Manual, By: identity.System()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.wait(r.ID)
+	}
+	for i, c := range []struct {
+		branch string
+		good   bool
+	}{{"main", true}, {"main", false}, {"side", true}} {
+		if d := start(maker, c.branch, map[string]any{"good": c.good}); (d.Run.Result == run.Succeeded) != c.good {
+			t.Fatalf("%d: %s\n%s", i, d.Run.Result, w.log(d))
+		}
+	}
+	for _, c := range []struct{ inputs, want string }{
+		{"pipeline=make", "made by 3"},
+		{"pipeline=make;runVersion=latestFromBranch;runBranch=refs/heads/main", "made by 1"},
+		{"pipeline=make;runVersion=latestFromBranch;runBranch=refs/heads/main;allowFailedBuilds=true", "made by 2"},
+		{"pipeline=1;tags=good-False;allowFailedBuilds=true", "made by 2"},
+		{"pipeline=make;tags=never", "has no run to download from"},
+		{"pipeline=nobody", "nobody"},
+		{"pipeline=make;project=other", "is not the project of this run"},
+		{"runId=2", "made by 2"},
+		{"runVersion=latest", "not known which run"},
+	} {
+		inputs := map[string]any{"project": "$(System.TeamProjectId)"}
+		for pair := range strings.SplitSeq(c.inputs, ";") {
+			name, value, _ := strings.Cut(pair, "=")
+			inputs[name] = value
+		}
+		d := start(reader, "main", map[string]any{"inputs": inputs})
+		if text := w.log(d); !strings.Contains(text, c.want) || (d.Run.Result == run.Succeeded) != strings.HasPrefix(c.want, "made") {
+			t.Errorf("%s: %s, want %s\n%s", c.inputs, d.Run.Result, c.want, text)
+		}
+	}
+}

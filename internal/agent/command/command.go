@@ -48,7 +48,7 @@ func Parse(line string, percent bool) (Command, bool) {
 	c := Command{Area: strings.ToLower(parts[0]), Action: strings.ToLower(parts[1]), Properties: map[string]string{}, Data: unescape(data, percent)}
 	for pair := range strings.SplitSeq(properties, ";") {
 		k, v, _ := strings.Cut(strings.TrimLeft(pair, "="), "=")
-		if k != "" && v != "" {
+		if v = strings.TrimLeft(v, "="); k != "" && v != "" {
 			c.Properties[strings.ToLower(k)] = unescape(v, percent)
 		}
 	}
@@ -60,6 +60,9 @@ func Parse(line string, percent bool) (Command, bool) {
 var escapes = [][2]string{{"%3B", ";"}, {"%0D", "\r"}, {"%0A", "\n"}, {"%5D", "]"}}
 
 const percentEscape = "%AZP25"
+
+// Unescape is a line of a command as somebody reads it.
+func Unescape(line string, percent bool) string { return unescape(line, percent) }
 
 func unescape(s string, percent bool) string {
 	if !strings.Contains(s, "%") {

@@ -9,15 +9,16 @@ import (
 func TestParse(t *testing.T) {
 	type props = map[string]string
 	for line, want := range map[string]*Command{
-		"plain text":                          nil,
-		"##vso[broken":                        nil,
-		"##vso[nodot]x":                       nil,
-		"##vso[a.b.c]x":                       nil,
-		"## vso[task.debug]x":                 nil,
-		"##VSO[task.debug]x":                  nil,
-		"##vso[ task.debug]x":                 nil, // the name ends at the first space
-		"##vso[.task..debug]x":                {"task", "debug", props{}, "x"},
-		"##vso[task.complete result=Failed;]": {"task", "complete", props{"result": "Failed"}, ""},
+		"plain text":                               nil,
+		"##vso[broken":                             nil,
+		"##vso[nodot]x":                            nil,
+		"##vso[a.b.c]x":                            nil,
+		"## vso[task.debug]x":                      nil,
+		"##VSO[task.debug]x":                       nil,
+		"##vso[ task.debug]x":                      nil, // the name ends at the first space
+		"##vso[.task..debug]x":                     {"task", "debug", props{}, "x"},
+		"##vso[task.complete result=Failed;]":      {"task", "complete", props{"result": "Failed"}, ""},
+		"##vso[task.complete result==Failed;done]": {"task", "complete", props{"result": "Failed"}, ""},
 		"##vso[task.setvariable variable=a;isSecret=true]v;1]":  {"task", "setvariable", props{"variable": "a", "issecret": "true"}, "v;1]"},
 		"##vso[task.setvariable variable=x%3By%5D]100%AZP25%0A": {"task", "setvariable", props{"variable": "x;y]"}, "100%\n"},
 		"##vso[task.setvariable variable=x]%25 %0a %3B%5D":      {"task", "setvariable", props{"variable": "x"}, "%25 %0a ;]"},

@@ -37,10 +37,11 @@ type Call struct {
 	Host          Host
 	Task          *tasklib.Task
 	Part          tasklib.Part
-	Inputs        map[string]string // as the step writes them
-	Variables     []run.Variable    // of the job
-	TaskVariables []run.Variable    // what earlier parts of the same task left
-	Endpoints     []Endpoint        // of the connections that the step may use
+	Inputs        map[string]string                // as the step writes them
+	Macro         func(name string) (string, bool) // what $(name) stands for in them; nil: the host's variables
+	Variables     []run.Variable                   // of the job
+	TaskVariables []run.Variable                   // what earlier parts of the same task left
+	Endpoints     []Endpoint                       // of the connections that the step may use
 	SecureFiles   []SecureFile
 	Programs      Programs
 	Proxy         Proxy // that the agent itself goes through
@@ -85,7 +86,12 @@ func (c *Call) Run(ctx context.Context) error {
 	return err
 }
 
-func (c *Call) expand(text string) string { return pipeline.ExpandMacros(text, c.Host.Lookup) }
+func (c *Call) expand(text string) string {
+	if c.Macro == nil {
+		return pipeline.ExpandMacros(text, c.Host.Lookup)
+	}
+	return pipeline.ExpandMacros(text, c.Macro)
+}
 
 // header prints what stands at the top of a task's log.
 func (c *Call) header() {

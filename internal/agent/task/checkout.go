@@ -23,6 +23,11 @@ func checkout(ctx context.Context, c *Context) error {
 	if strings.EqualFold(alias, "none") {
 		return nil
 	}
+	skip, _ := c.Lookup("Agent.Source.Skip")
+	if sync, set := c.Lookup("Build.SyncSources"); isTrue(skip) || set && !isTrue(sync) {
+		c.Print("Agent.Source.Skip or Build.SyncSources says so: the sources are not fetched")
+		return nil
+	}
 	repo, ok := c.Job.Repository(alias)
 	if !ok {
 		return fault.New(fault.Invalid, "repository-not-available", "checkout: repository %s is not available", alias).

@@ -287,3 +287,77 @@ func TestRelativeSubmoduleOfAFolderThatWasClonedElsewhere(t *testing.T) {
 		t.Errorf("the submodule has %q\n%s", got, d.Log())
 	}
 }
+
+// What a pipeline sets as a variable counts more than what the step says.
+func TestVariablesOfACheckout(t *testing.T) {
+	f := newForge(t)
+	folder, url := f.repository("app", "one", "two", "three")
+	for _, c := range []struct{ variable, value, depth, want string }{
+		{"agent.source.git.shallowfetchdepth", "2", "0", "2"},
+		{"agent.source.git.shallowfetchdepth", "0", "1", "3"},
+		{"agent.source.git.shallowfetchdepth", "all", "1", "1"},
+		{"agent.source.skip", "true", "1", ""},
+		{"build.syncsources", "false", "1", ""},
+		{"build.syncsources", "true", "1", "1"},
+	} {
+		d := f.desk(folder, url)
+		d.Vars[c.variable] = c.value
+		if err := d.Run("Checkout@1", map[string]string{"fetchDepth": c.depth}); err != nil {
+			t.Fatal(err, d.Log())
+		}
+		got := ""
+		if d.Read("one") != "" {
+			got = f.git(d.Dir, "rev-list", "--count", "HEAD")
+		}
+		if got != c.want {
+			t.Errorf("%s = %s: %q commits, want %q", c.variable, c.value, got, c.want)
+		}
+	}
+}
+
+func TestCheckoutWithoutCredentialsOfTheAgent(t *testing.T) {
+	f := newForge(t)
+	folder, url := f.repository("app", "one")
+	d := f.desk(folder, url)
+	d.Vars["system.selfmanagegitcreds"] = "true"
+	in := map[string]string{"persistCredentials": "true"}
+	if err := d.Run("Checkout@1", in); err != nil {
+		t.Fatal(err, d.Log())
+	}
+	if err := d.After("Checkout@1", in); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.sent) == 0 || strings.Join(f.sent, "") != "" || strings.Contains(strings.ToLower(d.Read(".git/config")), "extraheader") {
+		t.Errorf("%d requests with %q, configuration\n%s", len(f.sent), f.sent, d.Read(".git/config"))
+	}
+}
+
+// A git that was ended leaves locks; a folder that git cannot clean is filled anew.
+func TestCheckoutAfterOneThatWasEnded(t *testing.T) {
+	f := newForge(t)
+	folder, url := f.repository("app", "one")
+	d := f.desk(folder, url)
+	again := func(clean string) {
+		t.Helper()
+		d.Issues = nil
+		if err := d.Run("Checkout@1", map[string]string{"fetchDepth": "1", "clean": clean}); err != nil || d.Read("one") != "one" {
+			t.Fatal(err, d.Log())
+		}
+	}
+	again("true")
+	d.Write(map[string]string{".git/index.lock": "", ".git/shallow.lock": "", ".git/config.lock": "", ".git/HEAD.lock": "", "own": "kept"})
+	again("false")
+	if d.Read("own") == "" || len(d.Issues) != 0 {
+		t.Errorf("the folder was emptied: %q", d.Issues)
+	}
+	f.git(d.Dir, "config", "http.proxy", "http://ada:hunter-22@127.0.0.1:1")
+	again("true")
+	if d.Read("own") != "" || len(d.Issues) != 0 || strings.Contains(d.Read(".git/config"), "hunter-22") {
+		t.Errorf("issues %q, configuration\n%s", d.Issues, d.Read(".git/config"))
+	}
+	d.Write(map[string]string{".git/HEAD": "nonsense", "own": "of before"})
+	again("true")
+	if d.Read("own") != "" || len(d.Issues) != 1 || !strings.Contains(d.Issues[0], "cannot be cleaned") {
+		t.Errorf("issues %q, own %q", d.Issues, d.Read("own"))
+	}
+}

@@ -3,8 +3,11 @@ package task
 import (
 	"cmp"
 	"context"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -43,27 +46,72 @@ func downloadSource(ctx context.Context, c *Context) error {
 	return d.all(ctx)
 }
 
-// otherRun is the run that a task downloads from.
-func otherRun(c *Context, source, id string) (string, error) {
+// otherRun is the run that a task downloads from: this one, one by its id, that
+// of a pipeline resource, or else the newest of a pipeline that the inputs
+// describe.
+func otherRun(ctx context.Context, c *Context, source, id string) (string, error) {
 	if !strings.EqualFold(source, "specific") {
 		return c.Job.RunID, nil
 	}
 	if id != "" {
 		return id, nil
 	}
+	pipeline := cmp.Or(c.Input("pipeline"), c.Input("definition"))
+	if pipeline == "" {
+		return "", fault.New(fault.Invalid, "no-run", "it is not known which run to download from").Want("the id of a run, or a pipeline by name, number or the alias of its resource")
+	}
 	for _, r := range c.Job.Resources {
-		for _, name := range []string{c.Input("pipeline"), c.Input("definition")} {
-			if name != "" && (strings.EqualFold(name, r.Alias) || strings.EqualFold(name, r.Pipeline)) {
-				return r.RunID, nil
-			}
+		if strings.EqualFold(pipeline, r.Alias) || strings.EqualFold(pipeline, r.Pipeline) {
+			return r.RunID, nil
 		}
 	}
-	return "", fault.New(fault.Invalid, "no-run", "it is not known which run to download from").Want("the id of a run, or the alias of a pipeline resource").
-		Try("declare the pipeline under resources: pipelines: and name its alias, or give the id of the run")
+	return newestRun(ctx, c, pipeline)
+}
+
+// newestRun asks the server for the last run of a pipeline of the project that
+// the inputs allow.
+func newestRun(ctx context.Context, c *Context, pipeline string) (string, error) {
+	if err := ownProject(c); err != nil {
+		return "", err
+	}
+	q := url.Values{"definitions": {pipeline}, "statusFilter": {"completed"}, "$top": {"1"}, "tagFilters": {c.Input("tags")}}
+	results := []string{"succeeded"}
+	for input, result := range map[string]string{"allowPartiallySucceededBuilds": "partiallySucceeded", "allowFailedBuilds": "failed", "allowCanceledBuilds": "canceled"} {
+		if c.Bool(input) {
+			results = append(results, result)
+		}
+	}
+	q.Set("resultFilter", strings.Join(results, ","))
+	if strings.EqualFold(cmp.Or(c.Input("runVersion"), c.Input("buildVersionToDownload")), "latestFromBranch") {
+		q.Set("branchName", cmp.Or(c.Input("runBranch"), c.Input("branchName")))
+	}
+	var found struct{ Value []struct{ ID int } }
+	if err := c.Client.JSON(ctx, http.MethodGet, "/_apis/build/builds?"+q.Encode(), nil, &found); err != nil {
+		return "", err
+	}
+	if len(found.Value) == 0 {
+		return "", fault.New(fault.NotFound, "no-run", "pipeline %s has no run to download from", pipeline).
+			Want("one that is completed as %s", strings.Join(results, " or ")).Try("let it run first, or widen runVersion, tags and allow…Builds")
+	}
+	id := strconv.Itoa(found.Value[0].ID)
+	c.Printf("The newest run of pipeline %s that counts is %s", pipeline, id)
+	return id, nil
+}
+
+// ownProject refuses another project: a job sees its own alone.
+func ownProject(c *Context) error {
+	want := c.Input("project")
+	for _, name := range []string{"System.TeamProject", "System.TeamProjectId"} {
+		if own, _ := c.Lookup(name); want == "" || strings.EqualFold(want, own) {
+			return nil
+		}
+	}
+	return fault.New(fault.Invalid, "unsupported-input", "project: %s is not the project of this run", want).Want("$(System.TeamProject)").
+		Try("publish what is needed in a pipeline of this project")
 }
 
 func downloadArtifact(ctx context.Context, c *Context) error {
-	run, err := otherRun(c, c.Input("source"), c.Input("runId"))
+	run, err := otherRun(ctx, c, c.Input("source"), c.Input("runId"))
 	if err != nil {
 		return err
 	}
@@ -73,7 +121,7 @@ func downloadArtifact(ctx context.Context, c *Context) error {
 }
 
 func downloadBuildArtifacts(ctx context.Context, c *Context) error {
-	run, err := otherRun(c, c.Input("buildType"), c.Input("buildId"))
+	run, err := otherRun(ctx, c, c.Input("buildType"), c.Input("buildId"))
 	if err != nil {
 		return err
 	}

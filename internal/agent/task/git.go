@@ -23,9 +23,10 @@ const fetchTries = 3
 type gitRun struct {
 	c              *Context
 	repo           run.Repository
-	git, dir, auth string
+	git, dir, auth string // auth is "" where the machine's git signs in by itself
 	host           string // of the repository, as URL: credentials go nowhere else
 	depth          int    // 0: all commits
+	lfs            bool
 	target         string // what is checked out
 	extra          []string
 }
@@ -37,10 +38,32 @@ func newGitRun(c *Context, repo run.Repository, git, dir string) (*gitRun, error
 	}
 	w := &gitRun{c: c, repo: repo, git: git, dir: dir, host: u.Scheme + "://" + u.Host + "/", target: repo.Commit,
 		auth: "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("job:"+c.Job.AccessToken))}
-	if depth, err := strconv.Atoi(c.Input("fetchDepth")); err == nil && depth > 0 {
-		w.depth = depth
+	w.depth = w.number(c.Input("fetchDepth"), 0)
+	text, _ := c.Lookup("Agent.Source.Git.ShallowFetchDepth")
+	w.depth = w.number(text, w.depth)
+	w.lfs = c.Bool("lfs")
+	if text, set := c.Lookup("Agent.Source.Git.Lfs"); set {
+		w.lfs = isTrue(text)
+	}
+	if text, _ := c.Lookup("System.SelfManageGitCreds"); isTrue(text) {
+		c.Print("System.SelfManageGitCreds is set: git gets no credentials from the agent")
+		w.auth = ""
 	}
 	return w, nil
+}
+
+// number reads one that is not negative; anything else is the other.
+func (w *gitRun) number(text string, other int) int {
+	if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil && n >= 0 {
+		return n
+	}
+	return other
+}
+
+// isTrue reads a variable by which a pipeline turns something on.
+func isTrue(text string) bool {
+	text = strings.TrimSpace(text)
+	return text == "1" || strings.EqualFold(text, "true")
 }
 
 // run runs git. What it prints may be somebody's commit message: no logging
@@ -48,10 +71,13 @@ func newGitRun(c *Context, repo run.Repository, git, dir string) (*gitRun, error
 func (w *gitRun) run(ctx context.Context, args ...string) error {
 	w.c.Print("##[command]git " + strings.Join(args, " "))
 	env := []string{"GIT_TERMINAL_PROMPT=0"}
-	if !w.c.Bool("lfs") {
+	if !w.lfs {
 		env = append(env, "GIT_LFS_SKIP_SMUDGE=1")
 	}
-	settings := append([]string{"http." + w.host + ".extraHeader", w.auth, "safe.directory", "*"}, w.extra...)
+	settings := append([]string{"safe.directory", "*"}, w.extra...)
+	if w.auth != "" {
+		settings = append(settings, "http."+w.host+".extraHeader", w.auth)
+	}
 	env = append(env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(settings)/2))
 	for i := 0; i < len(settings); i += 2 {
 		n := strconv.Itoa(i / 2)
@@ -88,8 +114,14 @@ func (w *gitRun) again(ctx context.Context, args ...string) error {
 // belongs to another one or cannot be cleaned.
 func (w *gitRun) prepare(ctx context.Context) error {
 	config, err := os.ReadFile(filepath.Join(w.dir, ".git", "config"))
-	if err == nil && strings.Contains(string(config), "url = "+w.repo.URL+"\n") && w.clean(ctx, string(config)) == nil {
-		return nil
+	if err == nil && strings.Contains(string(config), "url = "+w.repo.URL+"\n") {
+		if w.unlock(); w.clean(ctx, string(config)) == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		w.c.Issue("warning", "the folder of the checkout cannot be cleaned by git; it is emptied and filled anew")
 	}
 	entries, err := os.ReadDir(w.dir)
 	if err != nil {
@@ -106,12 +138,24 @@ func (w *gitRun) prepare(ctx context.Context) error {
 	return w.configure("[remote \"origin\"]\n\turl = " + w.repo.URL + "\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[gc]\n\tauto = 0\n")
 }
 
+// unlock takes away the locks of a git that was ended, such as by a cancel: no
+// other works in the folder now.
+func (w *gitRun) unlock() {
+	for _, name := range []string{"index.lock", "shallow.lock", "config.lock", "HEAD.lock"} {
+		_ = os.Remove(filepath.Join(w.dir, ".git", name))
+	}
+}
+
 // clean undoes what earlier jobs left in the folder, credentials first.
 func (w *gitRun) clean(ctx context.Context, config string) error {
-	if strings.Contains(strings.ToLower(config), "extraheader") {
+	config = strings.ToLower(config)
+	if strings.Contains(config, "extraheader") {
 		for _, key := range []string{w.header(), "http.extraHeader"} {
 			_ = w.run(ctx, "config", "--unset-all", key) // it may be the other
 		}
+	}
+	if strings.Contains(config, "proxy") {
+		_ = w.run(ctx, "config", "--unset-all", "http.proxy") // its address may have a password
 	}
 	if clean := w.c.Input("clean"); clean != "" && !strings.EqualFold(clean, "true") {
 		return nil
@@ -181,7 +225,7 @@ func (w *gitRun) sparse(ctx context.Context) error {
 // largeFiles fetches what large file storage keeps, all at once: the checkout
 // would fetch one after the other.
 func (w *gitRun) largeFiles(ctx context.Context) error {
-	if !w.c.Bool("lfs") {
+	if !w.lfs {
 		return nil
 	}
 	if err := w.run(ctx, "lfs", "install", "--local"); err != nil {
@@ -201,7 +245,7 @@ const credentialsState = "credentials"
 
 // persist leaves the credentials to the steps that follow, if asked to.
 func (w *gitRun) persist(context.Context) error {
-	if !w.c.Bool("persistCredentials") {
+	if !w.c.Bool("persistCredentials") || w.auth == "" {
 		return nil
 	}
 	w.c.State[credentialsState] = w.dir

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -35,27 +36,53 @@ func RunScript(ctx context.Context, c *Context, tool string, cmd Command) error 
 	if info, err := os.Stat(cmd.Dir); err != nil || !info.IsDir() {
 		return fault.New(fault.Invalid, "no-folder", "Not found workingDirectory: %s", cmd.Dir)
 	}
-	cmd.FailOnStderr = c.Bool("failOnStderr")
+	said := &head{}
+	if c.Bool("failOnStderr") {
+		cmd.Errors = said
+	}
 	c.Print("[command]" + cmd.Path + " " + strings.Join(cmd.Args, " "))
 	code, err := c.Exec(ctx, cmd)
-	if fault.CodeOf(err) == "wrote-stderr" {
-		return fault.New(fault.Invalid, "wrote-stderr", "%s wrote one or more lines to the standard error stream.", tool)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if code != 0 {
+	case len(said.text) > 0:
+		return said.failure(c, tool, code)
+	case code != 0:
 		return ExitError(tool, code)
 	}
 	return nil
 }
 
+// maxHead is how much of an error stream an error repeats, in bytes.
+const maxHead = 64 << 10
+
+// head keeps the begin of what is written to it.
+type head struct{ text []byte }
+
+func (h *head) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(len(p), maxHead-len(h.text))]...)
+	return len(p), nil
+}
+
+// failure is that of a program that wrote to its error stream: as on the service
+// its exit code is said, that it wrote, and, last, what.
+func (h *head) failure(c *Context, tool string, code int) error {
+	if code != 0 {
+		c.Issue("error", ExitError(tool, code).Error())
+	}
+	wrote := tool + " wrote one or more lines to the standard error stream."
+	text := strings.TrimSpace(strings.ToValidUTF8(string(h.text), "\uFFFD"))
+	if text == "" {
+		text = wrote
+	} else {
+		c.Issue("error", wrote)
+	}
+	return fault.New(fault.Invalid, "wrote-stderr", "%s", text)
+}
+
 func cmdLine(ctx context.Context, c *Context) error {
 	// Not trimmed: a script's own white space is its own business.
-	script := c.Inputs["script"]
-	if strings.TrimSpace(script) == "" {
-		return fault.New(fault.Invalid, "input-missing", "Input required: script")
-	}
+	script := c.Inputs["script"] // an empty one does nothing, as on the service
 	c.Print("Generating script.")
 	showScript(c, script)
 	if runtime.GOOS == "windows" {
@@ -86,10 +113,11 @@ func cmdLine(ctx context.Context, c *Context) error {
 
 const startOutput = "========================== Starting Command Output ==========================="
 
-// showScript prints a script of one line.
+// showScript prints a script of one line, unless it has a logging command: a
+// reader could take it for one that was carried out.
 func showScript(c *Context, text string) {
 	text = strings.TrimSpace(text)
-	if len(text) < 1024 && !strings.Contains(text, "\n") {
+	if !strings.Contains(text, "\n") && !strings.Contains(strings.ToLower(text), "##vso[") {
 		c.Print("Script contents:")
 		c.Print(text)
 	}
@@ -119,7 +147,7 @@ func bash(ctx context.Context, c *Context) error {
 		if err != nil {
 			return err
 		}
-		args = append(args, "--noprofile", "--norc", file)
+		args = append(args, file)
 	} else {
 		p, err := c.Need("filePath")
 		if err != nil {
@@ -129,7 +157,10 @@ func bash(ctx context.Context, c *Context) error {
 		if info, err := os.Stat(p); err != nil || info.IsDir() {
 			return fault.New(fault.Invalid, "no-file", "Invalid file path '%s'.", p)
 		}
-		args = append(args, "--noprofile", "--norc", p)
+		if c.getenv("AZP_BASHV3_OLD_SOURCE_BEHAVIOR") != "" {
+			args = append(args, "-c", `. "$@"`, "bash") // its permissions and first line do not count
+		}
+		args = append(args, p)
 		more, err := words(c.Input("arguments"), c.getenv)
 		if err != nil {
 			return err
@@ -180,11 +211,28 @@ func findPowerShell(c *Context) (string, error) {
 // preferences of the task that become variables of the script.
 var preferences = []string{"errorActionPreference", "warningPreference", "informationPreference", "verbosePreference", "debugPreference", "progressPreference"}
 
+// powerShellInputs checks what a script of PowerShell gets before it is looked for.
+func powerShellInputs(c *Context) error {
+	for _, p := range preferences {
+		if v := strings.ToLower(c.Input(p)); v != "" && !slices.Contains([]string{"default", "stop", "continue", "silentlycontinue"}, v) {
+			return fault.New(fault.Invalid, "input-value", "input %s cannot be %q", p, c.Input(p)).Want("Default, Stop, Continue or SilentlyContinue")
+		}
+	}
+	if kind := strings.ToLower(c.Input("targetType")); kind != "inline" && kind != "filepath" {
+		return fault.New(fault.Invalid, "input-value", "input targetType cannot be %q", c.Input("targetType")).Want("filePath or inline")
+	}
+	return nil
+}
+
 func powerShell(ctx context.Context, c *Context) error {
+	if err := powerShellInputs(c); err != nil {
+		return err
+	}
 	shell, err := findPowerShell(c)
 	if err != nil {
 		return err
 	}
+	c.Print("Generating script.")
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 	var lines []string
 	for _, p := range preferences {

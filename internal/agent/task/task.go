@@ -69,6 +69,7 @@ type Command struct {
 	Plain        bool      // logging commands in the output are text
 	Quiet        bool      // standard output is not shown
 	Output       io.Writer // gets standard output too
+	Errors       io.Writer // gets the error stream too
 }
 
 // Services starts and stops long-lived processes of a machine.

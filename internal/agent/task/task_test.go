@@ -308,6 +308,7 @@ func TestScripts(t *testing.T) {
 	}{
 		{"Bash@3", map[string]string{"filePath": "s.sh", "arguments": `"a b"`}, "arg=a b"},
 		{"CmdLine@2", map[string]string{"script": "false; echo last"}, "last"},
+		{"CmdLine@2", map[string]string{"script": ""}, "Starting Command Output"},
 		{"CmdLine@2", map[string]string{"script": "exit 4"}, "!Bash exited with code '4'."},
 		{"CmdLine@2", map[string]string{"script": "echo x", "workingDirectory": "none"}, "!Not found workingDirectory"},
 		{"Bash@3", map[string]string{"filePath": "none.sh"}, "!none.sh"},
@@ -317,6 +318,8 @@ func TestScripts(t *testing.T) {
 		{"PythonScript@0", map[string]string{"scriptPath": "none.py"}, "!none.py"},
 		{"PythonScript@0", map[string]string{"scriptSource": "inline", "script": "x", "pythonInterpreter": "no-such-python"}, "!no-such-python"},
 		{"PowerShell@2", map[string]string{"targetType": "inline", "script": "x"}, "!pwsh"},
+		{"PowerShell@2", map[string]string{"targetType": "inline", "script": "x", "warningPreference": "Ignore"}, "!warningPreference cannot be"},
+		{"PowerShell@2", map[string]string{"targetType": "file"}, "!targetType cannot be"},
 	} {
 		if strings.HasPrefix(c.task, "Python") && c.want[0] != '!' {
 			if _, err := d.Find("python3"); err != nil {

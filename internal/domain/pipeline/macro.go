@@ -59,21 +59,21 @@ func (m *macros) value(name string, depth int) (string, bool) {
 	if name == "" || depth > maxMacroDepth {
 		return "", false
 	}
-	key := strings.ToLower(name)
-	if v, ok := m.known[key]; ok {
+	// Names are kept as they are written: those of an environment differ by case.
+	if v, ok := m.known[name]; ok {
 		m.made += len(v.text)
 		return v.text, v.ok && !v.open && m.made <= maxMacroBytes
 	}
 	text, ok := m.lookup(name)
 	if !ok {
-		m.known[key] = macroValue{}
+		m.known[name] = macroValue{}
 		return "", false
 	}
-	m.known[key] = macroValue{open: true}
+	m.known[name] = macroValue{open: true}
 	if strings.Contains(text, "$(") {
 		text = m.expand(text, depth+1)
 	}
 	m.made += len(text)
-	m.known[key] = macroValue{text: text, ok: true}
+	m.known[name] = macroValue{text: text, ok: true}
 	return text, m.made <= maxMacroBytes
 }

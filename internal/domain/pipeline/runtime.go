@@ -71,6 +71,31 @@ func EvaluateCondition(expr string, rc RuntimeContext) (bool, error) {
 	return expression.Truth(v), err
 }
 
+// TellCondition says how a condition came out, in the lines in which logs of the
+// service say it. Their texts may hold values of variables, secrets among them.
+func TellCondition(expr string, rc RuntimeContext) []string {
+	if strings.TrimSpace(expr) == "" {
+		expr = "succeeded()"
+	}
+	if body, ok := runtimeExpression(expr); ok {
+		expr = body
+	}
+	env := rc.Env()
+	node, err := expression.ParseIn(expr, env)
+	if err != nil {
+		return nil
+	}
+	_, told, err := node.EvalTold(env)
+	if err != nil {
+		return nil
+	}
+	lines := []string{"Evaluating: " + told.Written}
+	if told.Expanded != told.Result {
+		lines = append(lines, "Expanded: "+told.Expanded)
+	}
+	return append(lines, "Result: "+told.Result)
+}
+
 // EvaluateExpression computes an expression, with or without its `$[ ]`, as text.
 func EvaluateExpression(expr string, rc RuntimeContext) (string, error) {
 	v, err := evaluate(expr, rc)

@@ -30,6 +30,9 @@ type StepReport struct {
 	Age         int64    `json:"age,omitempty"` // milliseconds since it was so, when it is sent
 }
 
+// SkipLine begins the log of a step whose condition did not hold.
+const SkipLine = "Skipping step due to condition evaluation."
+
 // MaxIssues bounds the errors, and the warnings, kept per step; the log has all.
 const MaxIssues = 50
 

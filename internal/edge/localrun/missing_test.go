@@ -211,9 +211,11 @@ steps: [ { script: make } ]
 }
 
 func TestUndefined(t *testing.T) {
+	t.Setenv("FROM_MACHINE", "x")
+	t.Setenv("PENSTOCK_OF_OURS", "x")
 	plan, r := planOf(t, `variables: { a: 1 }
 steps:
-- script: echo $(a) $(given) $(pwd) $(sh -c x) $(Build.BuildId) $(nobody) $(late) $(s.out)
+- script: echo $(a) $(given) $(pwd) $(sh -c x) $(Build.BuildId) $(nobody) $(late) $(s.out) $(FROM_MACHINE) $(PENSTOCK_OF_OURS)
 - bash: 'echo "##vso[task.setvariable variable=late]1"'
   name: s
 - pwsh: Write-Host $(Get)
@@ -223,7 +225,7 @@ steps:
   env: { TOKEN: $(secret-one) }
 `), request()
 	r.Variables["given"] = "1"
-	if got := strings.Join(r.Undefined(plan), ", "); got != "nobody (ci.yml:3), secret-one (ci.yml:9)" {
+	if got := strings.Join(r.Undefined(plan), ", "); got != "nobody (ci.yml:3), PENSTOCK_OF_OURS (ci.yml:3), secret-one (ci.yml:9)" {
 		t.Errorf("%s", got)
 	}
 }

@@ -2,6 +2,7 @@ package localrun
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func (r *Request) Undefined(plan *pipeline.Plan) []string {
 		for _, text := range textsOf(s) {
 			for _, m := range macroName().FindAllStringSubmatch(text, -1) {
 				low := strings.ToLower(m[1])
-				if seen[low] || known[low] || isPredefined(low) || isCommand(m[1]) {
+				if seen[low] || known[low] || isPredefined(low) || isCommand(m[1]) || inEnvironment(m[1]) {
 					continue
 				}
 				seen[low] = true
@@ -70,6 +71,13 @@ func isCommand(name string) bool {
 	}
 	_, err := exec.LookPath(name)
 	return err == nil
+}
+
+// inEnvironment says whether a macro stands for what the agent's environment has.
+// Jobs do not see Penstock's own.
+func inEnvironment(name string) bool {
+	_, ok := os.LookupEnv(name)
+	return ok && !strings.HasPrefix(name, "PENSTOCK_")
 }
 
 // defined are the names, in lower case, that something of the run gives a value:

@@ -84,7 +84,7 @@ func keyOf(e run.Event) stepKey { return stepKey{e.Stage + "/" + e.Job, e.Step, 
 // called. A person has it in the file already, so it is left to the log.
 type preamble struct {
 	held []string
-	at   int // beforeScript, inHeader, inScript or callOfScript; then everything is the script's
+	at   int // beforeScript, inHeader, inScript or callOfScript; then everything is the script's, or nothing (whySkipped)
 }
 
 // Frames reports whether a line of a log says nothing but that a step begins or
@@ -102,6 +102,7 @@ const (
 	inScript
 	callOfScript
 	afterScript
+	whySkipped
 
 	maxHeld = 100 // lines
 )
@@ -133,8 +134,13 @@ func (v *View) lines(e run.Event) []string {
 func (p *preamble) next(line string) []string {
 	starts := strings.HasSuffix(line, " Starting Command Output ===========================")
 	switch {
-	case Frames(line):
+	case Frames(line) || p.at == whySkipped:
 		return nil
+	case p.at == beforeScript && line == run.SkipLine:
+		p.at = whySkipped
+		return nil
+	case p.at == beforeScript && strings.HasPrefix(line, "##[debug]"):
+		return []string{line}
 	case p.at == beforeScript && line == headerFrame:
 		p.at = inHeader
 		return nil

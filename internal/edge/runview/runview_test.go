@@ -80,6 +80,8 @@ func TestScriptsBeginWithTheirOutput(t *testing.T) {
 		"ended before":     {[]string{"Generating script.", "##[error]no bash"}, []string{"Generating script.", "##[error]no bash"}},
 		"other tasks":      {[]string{"found 1 files", start, call}, []string{"found 1 files", start, call}},
 		"something else":   {long, long},
+		"skipped":          {[]string{run.SkipLine, "Evaluating: false", "Result: False"}, nil},
+		"debugged":         {[]string{"##[debug]Result: True", "Generating script.", start, call, "hi"}, []string{"##[debug]Result: True", "hi"}},
 	} {
 		var out bytes.Buffer
 		folder := t.TempDir()

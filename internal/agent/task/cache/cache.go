@@ -60,8 +60,48 @@ func scopes(c *task.Context) []string {
 	return list
 }
 
-func restore(_ context.Context, c *task.Context) error {
+// written reads the inputs that say under which keys to look: the key itself
+// first. A key of several lines is the old form of one with bars.
+func written(c *task.Context) (keys [][]string, err error) {
 	key, err := c.Need("key")
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for line := range strings.Lines(c.Inputs["restorekeys"]) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if strings.Contains(key, "\n") {
+		const old = "a key of several lines is the old form"
+		if len(lines) > 0 {
+			return nil, fault.New(fault.Invalid, "cache-key", old+", which has no restore keys").Try("write the key in one line, with a | between its segments")
+		}
+		c.Warn("%s; write it in one line, with a | between its segments", old)
+		var parts []string
+		for line := range strings.Lines(key) {
+			if line = strings.TrimSpace(line); line != "" {
+				if err := check(key, line); err != nil {
+					return nil, err
+				}
+				parts = append(parts, line)
+			}
+		}
+		return [][]string{parts}, nil
+	}
+	for _, k := range append([]string{key}, lines...) {
+		parts, err := split(k)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, parts)
+	}
+	return keys, nil
+}
+
+func restore(_ context.Context, c *task.Context) error {
+	lists, err := written(c)
 	if err != nil {
 		return err
 	}
@@ -70,23 +110,21 @@ func restore(_ context.Context, c *task.Context) error {
 	}
 	base, _ := c.Lookup("System.DefaultWorkingDirectory")
 	salt, _ := c.Lookup("AZP_CACHING_SALT")
-	exact, described, err := segments(key, base, salt)
-	if err != nil {
-		return err
-	}
-	c.Print("Key: " + strings.Join(described, " | "))
-	keys, prefixes := [][]string{exact}, []bool{false}
-	for line := range strings.Lines(c.Inputs["restorekeys"]) {
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		parts, described, err := segments(strings.TrimSpace(line), base, salt)
+	keys, prefixes := [][]string{}, []bool{}
+	for i, list := range lists {
+		c.Print(map[bool]string{true: "Resolving key:", false: "Resolving restore key:"}[i == 0])
+		parts, err := segments(list, base, salt, func(line string) { c.Print(line) })
 		if err != nil {
 			return err
 		}
-		c.Print("Restore key: " + strings.Join(described, " | "))
-		keys, prefixes = append(keys, parts), append(prefixes, true)
+		resolved := "Resolved to: " + strings.Join(parts, "|")
+		if i > 0 {
+			resolved += "|**"
+		}
+		c.Print(resolved)
+		keys, prefixes = append(keys, parts), append(prefixes, i > 0)
 	}
+	exact := keys[0]
 	hit := find(c, keys, prefixes)
 	if hit != "true" {
 		data, err := json.Marshal(exact)
@@ -156,7 +194,8 @@ func save(_ context.Context, c *task.Context) error {
 		return nil
 	}
 	withIssues, _ := c.Lookup("AZP_CACHING_SAVE_ON_ISSUES")
-	if c.JobResult != run.Succeeded && (c.JobResult != run.SucceededWithIssues || !strings.EqualFold(withIssues, "true")) {
+	partial := c.Bool("saveOnPartialSuccess") || strings.EqualFold(withIssues, "true")
+	if c.JobResult != run.Succeeded && (c.JobResult != run.SucceededWithIssues || !partial) {
 		c.Printf("Not saved: only a job that succeeds fills a cache, and this one is %s.", c.JobResult)
 		return nil
 	}

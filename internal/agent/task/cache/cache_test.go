@@ -23,6 +23,15 @@ func TestIsFiles(t *testing.T) {
 	}
 }
 
+// resolve is what restore makes of a key.
+func resolve(key, base, salt string) ([]string, error) {
+	list, err := split(key)
+	if err != nil {
+		return nil, err
+	}
+	return segments(list, base, salt, func(string) {})
+}
+
 func TestSegments(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"a.lock": "1", "d/b.lock": "2", "skip/c.lock": "3"} {
@@ -34,7 +43,7 @@ func TestSegments(t *testing.T) {
 		}
 	}
 	sum := func(key string) string {
-		parts, _, err := segments(key, dir, "")
+		parts, err := resolve(key, dir, "")
 		if err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}
@@ -53,12 +62,15 @@ func TestSegments(t *testing.T) {
 	if some == sum("a.lock,d/b.lock") {
 		t.Error("the content does not count")
 	}
-	for _, bad := range []string{"1.2.3", "missing.lock", "!a.lock", "a||b", ""} {
-		if _, _, err := segments(bad, dir, ""); err == nil {
+	if got := sum(`|npm||"a"|`); got != "npm|a" {
+		t.Errorf("segments with nothing count: %s", got)
+	}
+	for _, bad := range []string{"1.2.3", "missing.lock", "!a.lock", "a| |b", "", "||", "a|*", "**", "'a'|b", "a|`b`"} {
+		if _, err := resolve(bad, dir, ""); err == nil {
 			t.Errorf("%q is a key", bad)
 		}
 	}
-	if parts, _, _ := segments("a", dir, "s"); len(parts) != 2 {
+	if parts, _ := resolve("a", dir, "s"); len(parts) != 2 {
 		t.Error("the salt does not count")
 	}
 }
@@ -110,6 +122,65 @@ func TestCache(t *testing.T) {
 	}
 }
 
+func TestWhatTheLogSaysOfAKey(t *testing.T) {
+	d := tasktest.New(t)
+	d.Write(map[string]string{"a.lock": "1", "d/b.lock": "2"})
+	d.Vars["azp_caching_salt"] = "v2"
+	if err := d.Run("Cache@2", map[string]string{"key": `npm | "$(Agent.OS)" | a.lock | **/*.lock`, "restoreKeys": "npm\n", "path": "x"}); err != nil {
+		t.Fatal(err)
+	}
+	const one, two = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b", "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"
+	for _, want := range []string{"Resolving key:\n - AZP_CACHING_SALT=v2 [string]\n - npm [string]\n - \"$(Agent.OS)\" [string]\n - a.lock [file] --> " + one +
+		"\n - **/*.lock [file pattern; matches: 2]\n   - a.lock --> " + one + "\n   - d/b.lock --> " + two + "\nResolved to: salt=v2|npm|", "Resolving restore key:\n - AZP_CACHING_SALT=v2 [string]\n - npm [string]\nResolved to: salt=v2|npm|**\n"} {
+		if !strings.Contains(d.Log(), want) {
+			t.Errorf("want\n%s\nin\n%s", want, d.Log())
+		}
+	}
+}
+
+// A key of several lines is one whose segments stand in lines.
+func TestOldFormOfAKey(t *testing.T) {
+	d := tasktest.New(t)
+	d.Write(map[string]string{"a.lock": "1", "x/f": "f"})
+	d.Vars["build.sourcebranch"] = "refs/heads/main"
+	d.Result = run.Succeeded
+	in := map[string]string{"key": "npm\na.lock\n", "path": "x", "cacheHitVar": "HIT"}
+	if err := d.Run("Cache@2", in); err != nil || len(d.Issues) != 1 || !strings.Contains(d.Issues[0], "old form") {
+		t.Fatal(err, d.Issues)
+	}
+	if err := d.After("Cache@2", in); err != nil {
+		t.Fatal(err)
+	}
+	in["key"] = "npm | a.lock"
+	if err := d.Run("Cache@2", in); err != nil || d.Vars["hit"] != "true" {
+		t.Error(err, d.Vars["hit"])
+	}
+	in["key"], in["restoreKeys"] = "npm\na.lock", "npm"
+	if err := d.Run("Cache@2", in); err == nil {
+		t.Error("the old form has restore keys")
+	}
+}
+
+// A job with issues fills a cache if the step says so.
+func TestCacheOfAPartialSuccess(t *testing.T) {
+	for _, want := range []string{"false", "true"} {
+		d := tasktest.New(t)
+		d.Write(map[string]string{"x/f": "f"})
+		d.Vars["build.sourcebranch"] = "refs/heads/main"
+		in := map[string]string{"key": "npm", "path": "x", "cacheHitVar": "HIT", "saveOnPartialSuccess": want}
+		if err := d.Run("Cache@2", in); err != nil {
+			t.Fatal(err)
+		}
+		d.Result = run.SucceededWithIssues
+		if err := d.After("Cache@2", in); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Run("Cache@2", in); err != nil || d.Vars["hit"] != want {
+			t.Errorf("saveOnPartialSuccess %s: %v, hit %s", want, err, d.Vars["hit"])
+		}
+	}
+}
+
 func TestUnusedEntriesGo(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	f := &Folder{Dir: t.TempDir(), Now: func() time.Time { return now }}
@@ -154,18 +225,18 @@ func FuzzSegments(f *testing.F) {
 		if strings.Contains(key, "..") || strings.Contains(key, "/") {
 			return // other folders of this machine
 		}
-		parts, described, err := segments(key, base, salt)
+		parts, err := resolve(key, base, salt)
 		if err != nil {
 			return
 		}
-		want := strings.Count(key, "|") + 1
+		want := len(slices.DeleteFunc(strings.Split(key, "|"), func(s string) bool { return s == "" }))
 		if salt != "" {
 			want++
 		}
-		if len(parts) != want || len(described) != want {
-			t.Fatalf("%q has %d parts, described are %d, want %d", key, len(parts), len(described), want)
+		if len(parts) != want {
+			t.Fatalf("%q has %d parts, want %d", key, len(parts), want)
 		}
-		again, _, err := segments(key, base, salt)
+		again, err := resolve(key, base, salt)
 		if err != nil || !slices.Equal(again, parts) {
 			t.Fatalf("%q: %q, then %q %v", key, parts, again, err)
 		}

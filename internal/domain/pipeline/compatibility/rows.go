@@ -32,6 +32,8 @@ var behaviours = []behaviour{
 	{"Expressions", "`${{ }}` with `if`, `elseif`, `else`, `each`, `insert`; conditions; `$[ ]`; macros `$( )`", grammar.Supported, ""},
 	{"Variables", "variables of run, stage and job; groups; templates of variables; output variables between jobs and stages", grammar.Supported, ""},
 	{"Variables", "secret output variables", grammar.Supported, "secret wherever they are read; stored encrypted"},
+	{"Variables", "macros in inputs and in `env:`", grammar.Supported, "variables, resolved anew before each step, then the environment of the agent, where names differ by case"},
+	{"Variables", "by which a pipeline tells its agent: `System.Debug`, `DECODE_PERCENTS`, `process.clean`, `Agent.Source.Git.ShallowFetchDepth`, `Agent.Source.Git.Lfs`, `Agent.Source.Skip`, `Build.SyncSources`, `System.SelfManageGitCreds`, `Agent.Clean.BuildDirectory`, `Build.Clean`, `PROCESS_SIGINT_TIMEOUT`, `PROCESS_SIGTERM_TIMEOUT`, `VSTS_OVERWRITE_TEMP`, `AZP_BASHV3_OLD_SOURCE_BEHAVIOR`, `SYSTEM_UNSAFEALLOWMULTILINESECRET`, `AZP_CACHING_SALT`", grammar.Supported, "others of the service's agents are read by nobody here"},
 	{"Jobs", "matrix, also computed with `$[ ]`; `parallel`; `maxParallel`", grammar.Supported, ""},
 	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.Supported, "with Docker or Podman on the agent's machine; folders keep the machine's paths inside, `/__w` and `/__t` lead there too; not in sandboxed jobs"},
 	{"Jobs", "server jobs (`pool: server`)", grammar.Different, "`ManualValidation@1`, `Delay@1`, `InvokeRESTAPI@1`, `PenstockSwap@1`, `PenstockRollback@1`"},
@@ -41,8 +43,8 @@ var behaviours = []behaviour{
 	{"Triggers", "`pr:`", grammar.Different, "read; pull requests start runs by branch policy, as in Azure Repos"},
 	{"Triggers", "schedules, and `resources.builds`, `packages`, `webhooks`", grammar.NotYet, "read; they start nothing"},
 	{"Templates", "templates of other repositories", grammar.Different, "of repositories in the same project"},
-	{"Logging commands", "`task.*`, `artifact.upload`, `build.updatebuildnumber`, `build.uploadlog`, `results.publish`, `codecoverage.publish`, `telemetry.publish`; groups and formats; `target: commands:` and `settableVariables:`", grammar.Supported, "a command that fails, or that its area does not have, fails the step"},
-	{"Logging commands", "`task.uploadsummary`, `task.addattachment`, `task.uploadfile`, `build.addbuildtag`, `artifact.associate`", grammar.Supported, "kept with the run; a summary is shown on its page, without images and without its own styles"},
+	{"Logging commands", "`task.*`, `artifact.upload`, `build.updatebuildnumber`, `build.uploadlog`, `results.publish`, `codecoverage.publish`, `telemetry.publish`; groups and formats; `target: commands:` and `settableVariables:`", grammar.Supported, "a command that fails, or that its area does not have, fails the step; the text of `task.complete` is shown, as an error where the result is Failed"},
+	{"Logging commands", "`task.uploadsummary`, `task.addattachment`, `task.uploadfile`, `build.addbuildtag`, `artifact.associate`", grammar.Supported, "kept with the run; a summary is shown on its page, without images and without its own styles; a step in a container names files of the job's folders only"},
 	{"Logging commands", "`task.setendpoint`", grammar.Supported, "changes a connection that a step of the job names, for the steps that follow"},
 	{"Resources", "service connections and secure files in inputs of steps", grammar.Different, "checked before the run starts; every pipeline of the project may use those of the project; `endpoint:` of a container signs in to its registry, that of a repository is read only"},
 }
@@ -51,11 +53,11 @@ var behaviours = []behaviour{
 type taskRow struct{ names, note string }
 
 var tasks = []taskRow{
-	{"`CmdLine@2` `Bash@3` `PowerShell@2` `ShellScript@2` `PythonScript@0`", "PowerShell needs `pwsh` on the agent"},
+	{"`CmdLine@2` `Bash@3` `PowerShell@2` `ShellScript@2` `PythonScript@0`", "PowerShell needs `pwsh` on the agent and has no `showWarnings`; arguments of a script file are words, quotes and `$NAME`: no shell reads them"},
 	{"checkout, download, publish", "real git; artifacts keep modes, links and empty folders, and send only what the project lacks"},
 	{"`CopyFiles@2` `DeleteFiles@1` `ArchiveFiles@1/2` `ExtractFiles@1`", "7z and wim need `7z`, bz2 needs `bzip2` to pack"},
 	{"`FileTransform@1/2` `replacetokens@3…6`", "no XDT: an error where there is a file for it"},
-	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2` `DownloadBuildArtifacts@0/1`", "`.artifactignore`, patterns; a name is published once in a run, also by `PublishBuildArtifacts`, which does not merge; no file shares"},
+	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2` `DownloadBuildArtifacts@0/1`", "`.artifactignore`, patterns; a name is published once in a run, also by `PublishBuildArtifacts`, which does not merge; no file shares; of another pipeline the run of its resource, else the newest that the inputs allow, in the same project"},
 	{"`Cache@2` `CacheBeta@0/1`", "in a folder of the agent's machine, for a week"},
 	{"`PublishTestResults@1/2`", "JUnit, NUnit 2 and 3, VSTest, xUnit 2, CTest"},
 	{"`PublishCodeCoverageResults@1/2`", "Cobertura and JaCoCo; lines and branches by package and file on the run's page; several files are merged by line; the report as an artifact"},

@@ -13,8 +13,9 @@ type Step struct {
 }
 
 type trace struct {
-	steps []Step
-	depth int
+	steps  []Step
+	depth  int
+	values map[*Node]Value // of the parts that were computed; nil: nobody wants them
 }
 
 // EvalTrace computes the value and tells how.
@@ -38,5 +39,82 @@ func (t *trace) step(n *Node, e *evaluation) (Value, error) {
 	v, err := n.compute(e)
 	t.depth--
 	t.steps[at].Value, t.steps[at].Err = v, err
+	if err == nil && t.values != nil {
+		t.values[n] = v
+	}
 	return v, err
+}
+
+// Told is an expression as logs of the service tell it: as it is written, with
+// the values that it saw in the place of names and functions, and its value.
+type Told struct{ Written, Expanded, Result string }
+
+// EvalTold computes the value and tells it. What was not needed stays as written.
+func (n *Node) EvalTold(env Env) (Value, Told, error) {
+	t := &trace{values: map[*Node]Value{}}
+	v, err := n.run(&evaluation{env: &env, trace: t})
+	if err != nil {
+		return nil, Told{}, err
+	}
+	var written, expanded strings.Builder
+	n.tell(&written, nil)
+	n.tell(&expanded, t.values)
+	return v, Told{Written: written.String(), Expanded: expanded.String(), Result: valueText(v)}, nil
+}
+
+// compares are the functions that stay in what is told, with the values of their
+// arguments.
+var compares = map[string]bool{"and": true, "or": true, "xor": true, "not": true, "eq": true, "ne": true, "gt": true, "ge": true, "lt": true, "le": true,
+	"in": true, "notin": true, "contains": true, "containsvalue": true, "startswith": true, "endswith": true}
+
+// maxTold bounds what is told, in bytes; values beyond it are left out whole.
+const maxTold = 64 << 10
+
+func (n *Node) tell(b *strings.Builder, values map[*Node]Value) {
+	if v, known := values[n]; known && (n.op != opCall || !compares[n.key]) {
+		if text := valueText(v); b.Len()+len(text) <= maxTold {
+			b.WriteString(text)
+		} else {
+			b.WriteString("…")
+		}
+		return
+	}
+	switch n.op {
+	case opLiteral:
+		b.WriteString(valueText(n.value))
+	case opCall:
+		b.WriteString(n.name + "(")
+		for i, a := range n.args {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			a.tell(b, values)
+		}
+		b.WriteByte(')')
+	case opName, opWildcard:
+		n.print(b)
+	default:
+		n.target.tell(b, values)
+		b.WriteByte('[')
+		n.args[0].tell(b, values)
+		b.WriteByte(']')
+	}
+}
+
+// valueText is a value as it is told.
+func valueText(v Value) string {
+	switch v := v.(type) {
+	case nil:
+		return "Null"
+	case bool:
+		if v {
+			return "True"
+		}
+		return "False"
+	case Array:
+		return "Array"
+	case Object:
+		return "Object"
+	}
+	return literalText(v)
 }
