@@ -90,8 +90,10 @@ type preamble struct {
 // Frames reports whether a line of a log says nothing but that a step begins or
 // ends.
 func Frames(line string) bool {
-	return strings.HasPrefix(line, "##[section]Starting: ") || strings.HasPrefix(line, "##[section]Finishing: ")
+	return strings.HasPrefix(line, startsStep) || strings.HasPrefix(line, "##[section]Finishing: ")
 }
+
+const startsStep = "##[section]Starting: "
 
 // headerFrame stands above and below what a log says of the task.
 var headerFrame = strings.Repeat("=", 78)
@@ -134,6 +136,9 @@ func (v *View) lines(e run.Event) []string {
 func (p *preamble) next(line string) []string {
 	starts := strings.HasSuffix(line, " Starting Command Output ===========================")
 	switch {
+	case strings.HasPrefix(line, startsStep): // what stood before, such as of containers, was not the step's
+		p.at, p.held = beforeScript, nil
+		return nil
 	case Frames(line) || p.at == whySkipped:
 		return nil
 	case p.at == beforeScript && line == run.SkipLine:

@@ -80,6 +80,10 @@ func TestScriptsBeginWithTheirOutput(t *testing.T) {
 		"ended before":     {[]string{"Generating script.", "##[error]no bash"}, []string{"Generating script.", "##[error]no bash"}},
 		"other tasks":      {[]string{"found 1 files", start, call}, []string{"found 1 files", start, call}},
 		"something else":   {long, long},
+		"with its ends":    {[]string{startsStep + "CmdLine", headerFrame, "Task         : CmdLine", headerFrame, "Generating script.", start, call, "hi", "##[section]Finishing: CmdLine"}, []string{"hi"}},
+		"in a container":   {[]string{"##[section]Initialize containers", startsStep + "CmdLine", headerFrame, "Version      : 2", headerFrame, start, call, "hi"}, []string{"##[section]Initialize containers", "hi"}},
+		"a table":          {[]string{startsStep + "CmdLine", "x", headerFrame, "y"}, []string{"x", headerFrame, "y"}},
+		"never began":      {[]string{startsStep + "CmdLine", headerFrame, headerFrame, "Generating script.", "##[error]no bash", "##[section]Finishing: CmdLine"}, []string{"Generating script.", "##[error]no bash"}},
 		"skipped":          {[]string{run.SkipLine, "Evaluating: false", "Result: False"}, nil},
 		"debugged":         {[]string{"##[debug]Result: True", "Generating script.", start, call, "hi"}, []string{"##[debug]Result: True", "hi"}},
 	} {
