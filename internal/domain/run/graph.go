@@ -24,6 +24,7 @@ type graph struct {
 	groups   map[string]string // values of variable groups without the secrets
 	settings map[string]string // variables of the pipeline's settings
 	now      time.Time
+	next     func(key string) int // takes a number; nil: there are no counters
 
 	sealer Sealer
 	opened []string // values of secret output variables that were looked at
@@ -83,10 +84,9 @@ func (g *graph) depsDone(names []string) bool {
 	return true
 }
 
-// advance carries the run as far as it goes now. Verdicts hold the answer of
+// advance carries the run as far as it goes now; what it changes is dirty. Verdicts hold the answer of
 // the checks for each stage that ready named.
 func (g *graph) advance(verdicts map[string]environment.Verdict) {
-	g.dirty = map[any]bool{}
 	if g.run.State == Completed {
 		return
 	}

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -204,11 +205,7 @@ func (s *Service) insertRun(ctx context.Context, q QueueRequest, r *Run, plan *p
 		if r.Dedup == "" {
 			r.Dedup = "run/" + r.ID
 		}
-		format := ""
-		if plan != nil {
-			format = plan.NumberFormat
-		}
-		if r.Number, err = s.number(ctx, r, plan, format); err != nil {
+		if r.Number, err = s.number(ctx, r, plan, q.Pipeline.Variables); err != nil {
 			plan, r.Cause = nil, err.Error()
 			r.Number = r.ID
 		}
@@ -262,34 +259,25 @@ func newStage(runID string, st pipeline.Stage, order, attempt int) *Stage {
 		Order: order, Attempt: attempt, State: Pending, DependsOn: st.DependsOn}
 }
 
-func (s *Service) number(ctx context.Context, r *Run, plan *pipeline.Plan, format string) (string, error) {
+// number makes the number of a run from the variables that are known when it is
+// queued: those of the settings, of the root of the file, and given ones. The
+// counters among them are taken here.
+func (s *Service) number(ctx context.Context, r *Run, plan *pipeline.Plan, settings map[string]string) (string, error) {
 	if plan == nil {
 		return r.ID, nil
 	}
-	if format == "" {
-		format = "$(Date:yyyyMMdd).$(Rev:r)"
-	}
-	known := variables{}
-	for k, v := range predefined(r) {
-		known.set(k, v)
-	}
-	for _, v := range plan.Variables {
-		if v.Name != "" {
-			known.set(v.Name, v.Value)
-		}
+	groups, err := s.groupValues(ctx, r.ProjectID, plan)
+	if err != nil {
+		return "", err
 	}
 	var failed error
-	number, err := pipeline.FormatRunNumber(format, pipeline.NumberTokens{Now: r.Queued, Lookup: known.lookup, Rev: func(prefix string) int {
-		n, err := s.Tx.Next(ctx, "rev/"+r.PipelineID+"/"+prefix)
-		if err != nil {
-			failed = err
-		}
-		return n
+	next := s.numbers(ctx, &failed)
+	g := &graph{run: r, plan: plan, settings: settings, groups: groups, next: next}
+	known := g.stageVariables(nil)
+	number, err := pipeline.FormatRunNumber(plan.NumberFormat, pipeline.NumberTokens{Now: r.Queued, Lookup: known.lookup, Rev: func(prefix string) int {
+		return next("rev/" + r.PipelineID + "/" + prefix)
 	}})
-	if err == nil {
-		err = failed
-	}
-	return number, err
+	return number, cmp.Or(failed, err)
 }
 
 // QueueRunsForPush queues the runs that an accepted push starts: the handler of

@@ -228,12 +228,17 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 		if g.settings, err = s.settings(ctx, d.Run.PipelineID); err != nil {
 			return err
 		}
+		var failed error
+		g.next = s.numbers(ctx, &failed)
 		for pass := 0; ; pass++ {
+			g.dirty = map[any]bool{}
 			verdicts, err := s.passChecks(ctx, g)
 			if err != nil {
 				return err
 			}
-			g.advance(verdicts)
+			if g.advance(verdicts); failed != nil {
+				return failed
+			}
 			if err := s.save(ctx, g); err != nil {
 				return err
 			}
@@ -257,6 +262,18 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 	}
 	s.Hub.Publish("run/"+id, "runs", "approvals")
 	return nil
+}
+
+// numbers takes the next number of a key, from 1. It belongs in a transaction,
+// which has to be undone when failed is set.
+func (s *Service) numbers(ctx context.Context, failed *error) func(key string) int {
+	return func(key string) int {
+		n, err := s.Tx.Next(ctx, key)
+		if err != nil {
+			*failed = err
+		}
+		return n
+	}
 }
 
 func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environment.Verdict, error) {
