@@ -2,7 +2,6 @@ package run
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -411,20 +410,23 @@ func (g *graph) cancelIfAsked(j *Job) {
 }
 
 // phaseOutputs gathers output variables under the names that expressions use:
-// step.variable of a plain job, leg.step.variable of a matrix or hook.
+// step.variable of a plain job, leg.step.variable of a matrix. Those of a
+// deployment have every name that is documented and in use: the job's, the
+// hook's, and none in front; a later hook or machine takes the shorter ones.
 func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 	out := map[string]string{}
 	for _, j := range jobs {
-		if j.Hook == "" && j.Name == p.Name {
-			maps.Copy(out, j.Outputs)
-			continue
-		}
-		prefix := j.Name
-		if j.Hook != "" && j.Target.Name == "" && j.Increment == 0 {
-			prefix = p.Name
+		prefixes := []string{j.Name + "."}
+		switch {
+		case j.Hook != "":
+			prefixes = append(prefixes, "", p.Name+".", j.Hook+".")
+		case j.Name == p.Name:
+			prefixes[0] = ""
 		}
 		for k, v := range j.Outputs {
-			out[prefix+"."+k] = v
+			for _, prefix := range prefixes {
+				out[prefix+k] = v
+			}
 		}
 	}
 	return out

@@ -290,7 +290,7 @@ func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environm
 		}
 		missing := ""
 		for _, j := range spec.Jobs {
-			if j.Deployment == nil {
+			if j.Deployment == nil || j.Deployment.Environment.Name == "" {
 				continue
 			}
 			env, err := s.Environments.Find(ctx, g.run.ProjectID, j.Deployment.Environment.Name)
