@@ -3,7 +3,6 @@ package run
 import (
 	"fmt"
 	"path"
-	"sort"
 	"strings"
 	"sync"
 
@@ -237,30 +236,13 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 	case st.MatrixExpression == "":
 		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil
 	}
-	value, err := pipeline.EvaluateJSON(st.MatrixExpression, g.jobContext(s.Name, spec, pipeline.SlotJobVariable))
+	legs, err := pipeline.EvaluateMatrix(st.MatrixExpression, g.jobContext(s.Name, spec, pipeline.SlotJobVariable))
 	if err != nil {
 		return nil, fmt.Errorf("matrix: %w", err)
 	}
-	object, ok := value.(map[string]any)
-	if value == nil || ok && len(object) == 0 {
+	if len(legs) == 0 {
 		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil // a matrix without legs is no matrix
 	}
-	if !ok {
-		return nil, fault.New(fault.Invalid, "matrix-not-object", "the matrix is not an object of objects").Got("%v", value)
-	}
-	var legs []pipeline.MatrixEntry
-	for name, vars := range object {
-		m, ok := vars.(map[string]any)
-		if !ok {
-			return nil, fault.New(fault.Invalid, "matrix-not-object", "leg %s of the matrix is not an object", name)
-		}
-		leg := pipeline.MatrixEntry{Name: name, Variables: map[string]string{}}
-		for k, v := range m {
-			leg.Variables[k] = fmt.Sprint(v)
-		}
-		legs = append(legs, leg)
-	}
-	sort.Slice(legs, func(i, j int) bool { return legs[i].Name < legs[j].Name })
 	return legs, nil
 }
 
