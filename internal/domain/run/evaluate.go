@@ -199,7 +199,7 @@ func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.Runti
 	all := map[string]pipeline.Dependency{}
 	g.jobDependencies(planned, spec.DependsOn, all)
 	rc := pipeline.RuntimeContext{Slot: slot, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()}
+		StageDependencies: g.jobsOfStages(), Canceled: g.stops(g.stage(stage).Started), Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()}
 	known := sync.OnceValue(func() variables {
 		v, own := g.stageVariables(planned), rc
 		if slot == pipeline.SlotJobCondition {

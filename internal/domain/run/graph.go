@@ -283,7 +283,7 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 	switch {
 	case err != nil:
 		return g.endPhase(p, Failed, "condition: "+err.Error())
-	case !ok && g.run.CancelRequested:
+	case !ok && g.stops(s.Started):
 		return g.endPhase(p, Canceled, "the run was canceled")
 	case !ok:
 		return g.endPhase(p, Skipped, "its condition was false")
@@ -373,7 +373,7 @@ func (g *graph) advanceJobs(p *Phase, spec *pipeline.Job) bool {
 			g.cancelIfAsked(j)
 			continue
 		}
-		if g.run.CancelRequested && !j.Queued.After(g.run.CanceledAt) {
+		if g.stops(j.Queued) {
 			j.State, j.Result, j.Finished = Completed, Canceled, g.now
 			g.dirty[j], changed = true, true
 			continue
@@ -400,9 +400,15 @@ func (g *graph) ask(j *Job) {
 	}
 }
 
+// stops says whether the cancel of the run ends what began at a time. What its
+// condition began after the cancel is spared, with everything in it: the jobs of
+// such a stage run as if nothing had happened.
+func (g *graph) stops(began time.Time) bool {
+	return g.run.CancelRequested && !began.After(g.run.CanceledAt)
+}
+
 func (g *graph) cancelIfAsked(j *Job) {
-	// Jobs that were started because the run was canceled are spared.
-	if g.run.CancelRequested && j.State != Completed && !j.CancelRequested && !j.Queued.After(g.run.CanceledAt) {
+	if g.stops(j.Queued) && j.State != Completed && !j.CancelRequested {
 		j.CancelRequested = true
 		g.dirty[j] = true
 		g.effects.cancel = append(g.effects.cancel, j)
@@ -435,7 +441,7 @@ func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 // advanceRollout starts the next hooks of a deployment.
 func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
 	if p.Rollout == nil {
-		if g.run.CancelRequested {
+		if g.stops(p.Started) {
 			return g.endPhase(p, Canceled, "the run was canceled")
 		}
 		return false // its targets are being resolved
@@ -448,7 +454,7 @@ func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
 			g.cancelIfAsked(j)
 		}
 	}
-	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.run.CancelRequested)
+	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.stops(p.Started))
 	changed := len(jobs) > 0 || next.Done
 	*p.Rollout = next
 	if changed {
