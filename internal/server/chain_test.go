@@ -419,3 +419,36 @@ stages:
 		t.Errorf("number %s\n%s", d.Run.Number, text)
 	}
 }
+
+// A pipeline that waits for stages of another starts when they have succeeded,
+// whatever becomes of the others; one that waits for the run starts when it did.
+func TestStagesStartOtherPipelines(t *testing.T) {
+	w := newWorld(t)
+	w.pipeline("source", "source.yml")
+	w.pipeline("stages", "stages.yml")
+	w.pipeline("whole", "whole.yml")
+	follower := func(trigger string) string {
+		return "trigger: none\nresources:\n  pipelines:\n  - pipeline: up\n    source: source\n    trigger: " + trigger + "\nsteps:\n- checkout: none\n- bash: echo after $(resources.pipeline.up.runID) $(Build.Reason) $(resources.triggeringAlias)\n"
+	}
+	w.push("main", map[string]string{"stages.yml": follower("{ stages: [A, B], branches: [main] }"), "whole.yml": follower("true"), "source.yml": `
+trigger: [main]
+stages:
+- stage: A
+  jobs: [{ job: A, steps: [{ checkout: none }, { bash: echo a }] }]
+- stage: B
+  jobs: [{ job: B, steps: [{ checkout: none }, { bash: echo b }] }]
+- stage: C
+  jobs: [{ job: C, steps: [{ checkout: none }, { bash: exit 1 }] }]
+`})
+	if d := w.wait("1"); d.Run.Result != run.Failed {
+		t.Fatal(d.Run.Result)
+	}
+	d := w.wait("2")
+	if text := w.log(d); d.Run.Pipeline != "stages" || !strings.Contains(text, "after 1 ResourceTrigger up") {
+		t.Errorf("%s:\n%s", d.Run.Pipeline, text)
+	}
+	w.push("main", map[string]string{"source.yml": "trigger: [main]\nsteps: [{ checkout: none }]\n"})
+	if d := w.wait("4"); d.Run.Pipeline != "whole" { // the failed run has started one other only
+		t.Errorf("run 4 is one of %s", d.Run.Pipeline)
+	}
+}

@@ -136,7 +136,7 @@ func (s *Service) settleDeployment(ctx context.Context, g *graph, p *Phase) erro
 		return nil
 	}
 	var release *application.Release
-	if p.Result == Succeeded || p.Result == SucceededWithIssues {
+	if good(p.Result) {
 		if release, err = s.releaseOf(ctx, g.run); err != nil {
 			return err
 		}

@@ -186,8 +186,7 @@ func (s *Service) resourceRun(ctx context.Context, q QueueRequest, res pipeline.
 		return nil, err
 	}
 	for _, r := range runs {
-		good := r.Result == Succeeded || r.Result == SucceededWithIssues
-		if good && (res.Branch == "" || repos.FullBranch(res.Branch) == r.Branch) && (res.Version == "" || res.Version == r.Number) && r.hasTags(res.Tags) {
+		if good(r.Result) && (res.Branch == "" || repos.FullBranch(res.Branch) == r.Branch) && (res.Version == "" || res.Version == r.Number) && r.hasTags(res.Tags) {
 			return r, nil
 		}
 	}
@@ -401,13 +400,37 @@ func (s *Service) StartFollowers(ctx context.Context, runID string) error {
 			return err
 		}
 	}
-	if r.Result != Succeeded && r.Result != SucceededWithIssues || r.Reason == PullRequestReason {
+	return s.startTriggered(ctx, r, p)
+}
+
+// StartStageFollowers starts the pipelines that wait for stages of a run, which
+// may go on and even fail: the handler of TopicStage.
+func (s *Service) StartStageFollowers(ctx context.Context, runID string) error {
+	r, err := s.Runs.Get(ctx, runID)
+	if err != nil || r.State == Completed { // then StartFollowers does it
+		return err
+	}
+	p, err := s.Pipelines.Get(ctx, r.PipelineID)
+	if fault.Is(err, fault.NotFound) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	return s.startTriggered(ctx, r, p)
 }
 
+// starts says whether a run does what a trigger waits for.
+func (r *Run) starts(t *pipeline.PipelineTrigger, stages []string) bool {
+	return t != nil && (len(t.Stages) > 0 || good(r.Result)) && t.MatchCompletion(r.Branch, r.Tags, stages)
+}
+
+func good(r Result) bool { return r == Succeeded || r == SucceededWithIssues }
+
 func (s *Service) startTriggered(ctx context.Context, r *Run, p *Pipeline) error {
+	if r.Reason == PullRequestReason {
+		return nil
+	}
 	all, err := s.Pipelines.Find(ctx, store.Where("project_id", r.ProjectID).By("num"))
 	if err != nil {
 		return err
@@ -435,7 +458,7 @@ func (s *Service) startTriggered(ctx context.Context, r *Run, p *Pipeline) error
 			continue
 		}
 		for _, res := range head.Resources.Pipelines {
-			if res.Trigger == nil || !strings.EqualFold(res.Source, p.Name) || !res.Trigger.MatchCompletion(r.Branch, r.Tags, stages) {
+			if !strings.EqualFold(res.Source, p.Name) || !r.starts(res.Trigger, stages) {
 				continue
 			}
 			if _, err := s.QueueRun(ctx, QueueRequest{Pipeline: follower, Branch: branch, Commit: commit, Reason: ResourceTrigger, TriggeredBy: r,

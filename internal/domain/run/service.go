@@ -31,6 +31,7 @@ import (
 const (
 	TopicAdvance   = environment.TopicAdvance // payload: run id
 	TopicCompleted = "run.completed"          // payload: run id
+	TopicStage     = "run.stage"              // payload: run id; a stage of it succeeded, others go on
 	TopicPin       = "deployment.pin"         // payload: phase id
 	TopicServerJob = "job.serve"              // payload: job id
 )
@@ -431,6 +432,11 @@ func (s *Service) emit(ctx context.Context, g *graph) error {
 		}
 		if err := s.Environments.CancelOf(ctx, g.run.ID, st.Name, ""); err != nil {
 			return err
+		}
+		if !g.effects.done && good(st.Result) {
+			if err := s.Tx.Emit(ctx, outbox.New(TopicStage, g.run.ID, g.run.ID)); err != nil {
+				return err
+			}
 		}
 	}
 	if g.effects.done {
