@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -342,113 +341,5 @@ func TestCancel(t *testing.T) {
 	d := w.wait("1")
 	if d.Run.Result != run.Canceled || !strings.Contains(w.log(d), "cleaned") || strings.Contains(w.log(d), "never") {
 		t.Errorf("got %s\n%s", d.Run.Result, w.log(d))
-	}
-}
-
-// A stage whose condition lets it begin after the cancel runs its jobs as ever.
-func TestCancelSparesWhatBeginsAfterIt(t *testing.T) {
-	w := newWorld(t)
-	if _, err := w.environments.Create(w.ctx, w.project.ID, "test", ""); err != nil {
-		t.Fatal(err)
-	}
-	w.pipeline("ci", "azure-pipelines.yml")
-	w.push("main", map[string]string{"azure-pipelines.yml": `
-stages:
-- stage: A
-  jobs:
-  - job: A
-    steps: [{ checkout: none }, { bash: "echo begun; exec sleep 600" }]
-  - job: late
-    dependsOn: A
-    steps: [{ bash: echo never }]
-- stage: B
-  condition: contains(variables['Build.SourceBranch'], 'main')
-  jobs:
-  - job: plain
-    steps: [{ checkout: none }, { bash: echo plain job }]
-  - job: canceled
-    condition: canceled()
-    steps: [{ bash: echo never }]
-  - deployment: d
-    environment: test
-    strategy: { runOnce: { deploy: { steps: [{ download: none }, { bash: echo deployed }] } } }
-- stage: C
-  jobs: [{ job: after, steps: [{ bash: echo never }] }]
-`})
-	w.until("the step begins", func() bool {
-		d, err := w.runs.Load(w.ctx, "1")
-		return err == nil && len(d.Jobs) > 0 && strings.Contains(w.log(d), "begun")
-	})
-	if _, err := w.runs.Cancel(w.ctx, "1"); err != nil {
-		t.Fatal(err)
-	}
-	d := w.wait("1")
-	text := w.log(d)
-	if d.Run.Result != run.Canceled || !strings.Contains(text, "plain job") || !strings.Contains(text, "deployed") || strings.Contains(text, "never") {
-		t.Errorf("got %s\n%s", d.Run.Result, text)
-	}
-	got := map[string]run.Result{}
-	for _, p := range d.Phases {
-		got[p.Name] = p.Result
-	}
-	want := map[string]run.Result{"A": run.Canceled, "late": run.Canceled, "plain": run.Succeeded, "canceled": run.Skipped, "d": run.Succeeded}
-	if !maps.Equal(got, want) {
-		t.Errorf("jobs: %v, want %v", got, want)
-	}
-}
-
-func TestVariablesGivenWhenARunIsQueued(t *testing.T) {
-	w := newWorld(t)
-	p := w.pipeline("ci", "azure-pipelines.yml")
-	w.push("main", map[string]string{"azure-pipelines.yml": `
-trigger: none
-name: $(release)-$(chosen)
-variables:
-  chosen: $[ coalesce(variables.given, 'nothing') ]
-stages:
-- stage: A
-  condition: eq(variables.chosen, 'this')
-  jobs: [{ job: A, steps: [{ checkout: none }, { bash: "echo chosen $(chosen), given $(given)" }] }]
-`})
-	if _, err := w.runs.QueueRun(w.ctx, run.QueueRequest{Pipeline: p, Reason: run.Manual, By: identity.System(), Strict: true,
-		Variables: map[string]string{"given": "this", "release": "r7"}}); err != nil {
-		t.Fatal(err)
-	}
-	d := w.wait("1")
-	if text := w.log(d); d.Run.Number != "r7-this" || !strings.Contains(text, "chosen this, given this") {
-		t.Errorf("number %s\n%s", d.Run.Number, text)
-	}
-}
-
-// A pipeline that waits for stages of another starts when they have succeeded,
-// whatever becomes of the others; one that waits for the run starts when it did.
-func TestStagesStartOtherPipelines(t *testing.T) {
-	w := newWorld(t)
-	w.pipeline("source", "source.yml")
-	w.pipeline("stages", "stages.yml")
-	w.pipeline("whole", "whole.yml")
-	follower := func(trigger string) string {
-		return "trigger: none\nresources:\n  pipelines:\n  - pipeline: up\n    source: source\n    trigger: " + trigger + "\nsteps:\n- checkout: none\n- bash: echo after $(resources.pipeline.up.runID) $(Build.Reason) $(resources.triggeringAlias)\n"
-	}
-	w.push("main", map[string]string{"stages.yml": follower("{ stages: [A, B], branches: [main] }"), "whole.yml": follower("true"), "source.yml": `
-trigger: [main]
-stages:
-- stage: A
-  jobs: [{ job: A, steps: [{ checkout: none }, { bash: echo a }] }]
-- stage: B
-  jobs: [{ job: B, steps: [{ checkout: none }, { bash: echo b }] }]
-- stage: C
-  jobs: [{ job: C, steps: [{ checkout: none }, { bash: exit 1 }] }]
-`})
-	if d := w.wait("1"); d.Run.Result != run.Failed {
-		t.Fatal(d.Run.Result)
-	}
-	d := w.wait("2")
-	if text := w.log(d); d.Run.Pipeline != "stages" || !strings.Contains(text, "after 1 ResourceTrigger up") {
-		t.Errorf("%s:\n%s", d.Run.Pipeline, text)
-	}
-	w.push("main", map[string]string{"source.yml": "trigger: [main]\nsteps: [{ checkout: none }]\n"})
-	if d := w.wait("4"); d.Run.Pipeline != "whole" { // the failed run has started one other only
-		t.Errorf("run 4 is one of %s", d.Run.Pipeline)
 	}
 }

@@ -97,7 +97,7 @@ func (f *Follower) phase(ctx context.Context, d *Detail, p *Phase) ([]Event, err
 	var out []Event
 	var jobs []*Job
 	for _, j := range d.Jobs {
-		if j.Stage == p.Stage && j.Phase == p.Name && j.Attempt == p.Attempt {
+		if j.Stage == p.Stage && j.Phase == p.Name && j.Of(p.Attempt) {
 			jobs = append(jobs, j)
 		}
 	}

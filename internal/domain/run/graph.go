@@ -163,7 +163,10 @@ func (g *graph) startStage(s *Stage, verdicts map[string]environment.Verdict) bo
 	s.State, s.Started, s.Waits = InProgress, g.now, ""
 	g.dirty[s] = true
 	for i, j := range g.plan.Stage(s.Name).Jobs {
-		p := &Phase{ID: fmt.Sprintf("%s/%s/%s/%d", g.run.ID, s.Name, j.Name, s.Attempt), RunID: g.run.ID, Stage: s.Name, Name: j.Name,
+		if g.phase(s.Name, j.Name) != nil {
+			continue // it stands as an earlier attempt left it
+		}
+		p := &Phase{ID: phaseID(g.run.ID, s.Name, j.Name, s.Attempt), RunID: g.run.ID, Stage: s.Name, Name: j.Name,
 			DisplayName: j.DisplayName, Order: i, Attempt: s.Attempt, State: Pending}
 		g.phases = append(g.phases, p)
 		g.dirty[p] = true
@@ -225,7 +228,7 @@ func (g *graph) phase(stage, name string) *Phase {
 func (g *graph) jobsOf(p *Phase) []*Job {
 	var list []*Job
 	for _, j := range g.jobs {
-		if j.Stage == p.Stage && j.Phase == p.Name && j.Attempt == p.Attempt {
+		if j.Stage == p.Stage && j.Phase == p.Name && j.Of(p.Attempt) {
 			list = append(list, j)
 		}
 	}

@@ -200,7 +200,7 @@ func (d *Detail) latest() *graph {
 		}
 	}
 	for _, j := range d.Jobs {
-		if j.Attempt == attempt[j.Stage] {
+		if j.Of(attempt[j.Stage]) {
 			g.jobs = append(g.jobs, j)
 		}
 	}
