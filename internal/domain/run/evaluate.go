@@ -81,7 +81,7 @@ func (g *graph) counter(prefix string, seed int) int {
 	if n, ok := g.run.Counters[key]; ok {
 		return n
 	}
-	n := g.next(key) + seed - 1
+	n := g.next(key, seed)
 	if g.run.Counters == nil {
 		g.run.Counters = map[string]int{}
 	}

@@ -23,7 +23,7 @@ func TestConditionOfAStageSeesVariables(t *testing.T) {
 		g := &graph{run: &Run{ID: "7", Branch: "refs/heads/main", Variables: map[string]string{"queued": "last"}}, plan: plan,
 			settings: map[string]string{"Deploy": "yes", "queued": "first", "build.sourcebranch": "mine"}}
 		taken := 0
-		g.next = func(string) int { taken++; return 40 + taken }
+		g.next = func(_ string, first int) int { taken++; return first + 39 + taken }
 		g.stageVariables(nil)
 		if got, err := g.stageCondition(&Stage{Name: "a"}); err != nil || got != want {
 			t.Errorf("%s: %v, %v; want %v", condition, got, err, want)

@@ -23,7 +23,7 @@ type graph struct {
 	groups   map[string]string // values of variable groups without the secrets
 	settings map[string]string // variables of the pipeline's settings
 	now      time.Time
-	next     func(key string) int // takes a number; nil: there are no counters
+	next     func(key string, first int) int // takes a number; nil: there are no counters
 
 	sealer Sealer
 	opened []string // values of secret output variables that were looked at

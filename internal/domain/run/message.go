@@ -306,10 +306,9 @@ func (s *Service) counter(ctx context.Context, r *Run, prefix string, seed int) 
 			n = known
 			return nil
 		}
-		if n, err = s.Tx.Next(ctx, key); err != nil {
+		if n, err = s.Tx.NextFrom(ctx, key, seed); err != nil {
 			return err
 		}
-		n += seed - 1
 		if fresh.Counters == nil {
 			fresh.Counters = map[string]int{}
 		}

@@ -274,7 +274,7 @@ func (s *Service) number(ctx context.Context, r *Run, plan *pipeline.Plan, setti
 	g := &graph{run: r, plan: plan, settings: settings, groups: groups, next: next}
 	known := g.stageVariables(nil)
 	number, err := pipeline.FormatRunNumber(plan.NumberFormat, pipeline.NumberTokens{Now: r.Queued, Lookup: known.lookup, Rev: func(prefix string) int {
-		return next("rev/" + r.PipelineID + "/" + prefix)
+		return next("rev/"+r.PipelineID+"/"+prefix, 1)
 	}})
 	return number, cmp.Or(failed, err)
 }

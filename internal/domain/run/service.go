@@ -265,11 +265,11 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 	return nil
 }
 
-// numbers takes the next number of a key, from 1. It belongs in a transaction,
-// which has to be undone when failed is set.
-func (s *Service) numbers(ctx context.Context, failed *error) func(key string) int {
-	return func(key string) int {
-		n, err := s.Tx.Next(ctx, key)
+// numbers takes the next number of a key, the first time the given one. It belongs
+// in a transaction, which has to be undone when failed is set.
+func (s *Service) numbers(ctx context.Context, failed *error) func(key string, first int) int {
+	return func(key string, first int) int {
+		n, err := s.Tx.NextFrom(ctx, key, first)
 		if err != nil {
 			*failed = err
 		}
@@ -344,6 +344,9 @@ func (s *Service) groupValues(ctx context.Context, projectID string, plan *pipel
 	lists := [][]pipeline.Variable{plan.Variables}
 	for _, st := range plan.Stages {
 		lists = append(lists, st.Variables)
+		for _, j := range st.Jobs {
+			lists = append(lists, j.Variables)
+		}
 	}
 	for _, list := range lists {
 		for _, v := range list {
