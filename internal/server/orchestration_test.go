@@ -5,9 +5,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -189,4 +191,62 @@ stages:
 		t.Errorf("got %s", r)
 	}
 	again("C", map[string]string{"build": " 1:succeeded-3", "check": " 1:failed 2:failed 3:succeeded", "after": " 1:succeeded 2:succeeded 3:succeeded", "C": " 3:succeeded 4:succeeded"})
+}
+
+// A stage with trigger: manual waits for somebody, whatever else goes on; a no
+// leaves it out.
+func TestManualStages(t *testing.T) {
+	w := newWorld(t)
+	w.pipeline("ci", "azure-pipelines.yml")
+	w.push("main", map[string]string{"azure-pipelines.yml": `
+trigger: [main]
+stages:
+- stage: A
+  jobs: [{ job: A, steps: [{ checkout: none }] }]
+- stage: yes
+  trigger: manual
+  jobs: [{ job: Y, steps: [{ checkout: none }, { bash: echo by hand }] }]
+- stage: no
+  dependsOn: A
+  trigger: manual
+  jobs: [{ job: N, steps: [{ checkout: none }, { bash: echo never }] }]
+- stage: never
+  dependsOn: A
+  trigger: manual
+  condition: failed()
+  jobs: [{ job: F, steps: [{ checkout: none }, { bash: echo never }] }]
+- stage: other
+  dependsOn: A
+  jobs: [{ job: O, steps: [{ checkout: none }] }]
+`})
+	var open []*environment.Approval
+	w.until("two stages wait and the other has ended", func() bool {
+		d, err := w.runs.Load(w.ctx, "1")
+		if err != nil {
+			return false
+		}
+		if open, err = w.environments.OfRun(w.ctx, "1"); err != nil {
+			return false
+		}
+		return len(open) == 2 && slices.ContainsFunc(d.Stages, func(s *run.Stage) bool { return s.Name == "other" && s.Result == run.Succeeded })
+	})
+	person := identity.With(w.ctx, identity.Subject{Kind: identity.UserKind, ID: "u1", Name: "ada"}) // who started the run may start its stages
+	for _, a := range open {
+		decision := environment.Approved
+		if a.Stage == "no" {
+			decision = environment.Rejected
+		}
+		if _, err := w.environments.Decide(person, a.ID, decision, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := w.wait("1")
+	got := map[string]run.Result{}
+	for _, s := range d.Stages {
+		got[s.Name] = s.Result
+	}
+	want := map[string]run.Result{"A": run.Succeeded, "yes": run.Succeeded, "no": run.Skipped, "never": run.Skipped, "other": run.Succeeded}
+	if !maps.Equal(got, want) || d.Run.Result != run.Succeeded || !strings.Contains(w.log(d), "by hand") {
+		t.Errorf("%s: %v, want %v\n%s", d.Run.Result, got, want, w.log(d))
+	}
 }

@@ -152,3 +152,15 @@ func pickStages(g *graph, name string) []*Stage {
 	}
 	return list
 }
+
+// numbers takes the next number of a key, the first time the given one. It belongs
+// in a transaction, which has to be undone when failed is set.
+func (s *Service) numbers(ctx context.Context, failed *error) func(key string, first int) int {
+	return func(key string, first int) int {
+		n, err := s.Tx.NextFrom(ctx, key, first)
+		if err != nil {
+			*failed = err
+		}
+		return n
+	}
+}

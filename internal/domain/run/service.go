@@ -265,18 +265,6 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 	return nil
 }
 
-// numbers takes the next number of a key, the first time the given one. It belongs
-// in a transaction, which has to be undone when failed is set.
-func (s *Service) numbers(ctx context.Context, failed *error) func(key string, first int) int {
-	return func(key string, first int) int {
-		n, err := s.Tx.NextFrom(ctx, key, first)
-		if err != nil {
-			*failed = err
-		}
-		return n
-	}
-}
-
 func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environment.Verdict, error) {
 	verdicts := map[string]environment.Verdict{}
 	for _, st := range g.ready() {
@@ -286,6 +274,7 @@ func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environm
 			gate.Branches = append(gate.Branches, r.Branch)
 		}
 		spec := g.plan.Stage(st.Name)
+		gate.Manual = spec.Manual
 		if spec.LockBehavior != "" {
 			gate.LockBehavior, gate.StageLock = spec.LockBehavior, true
 		}
@@ -311,7 +300,7 @@ func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environm
 			verdicts[st.Name] = environment.Verdict{State: environment.Reject, Reason: missing}
 			continue
 		}
-		if len(gate.Environments) == 0 && !gate.StageLock {
+		if len(gate.Environments) == 0 && !gate.StageLock && !gate.Manual {
 			verdicts[st.Name] = environment.Verdict{State: environment.Pass}
 			continue
 		}
