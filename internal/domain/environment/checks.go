@@ -121,8 +121,16 @@ func (s *Service) evaluate(ctx context.Context, g Gate, env *Environment, c *Che
 const manualStart = "manual-start"
 
 // startVerdict waits until somebody who may queue runs starts the stage. A no
-// leaves it out, which is no failure.
+// leaves it out, which is no failure. Who started it has started its further
+// attempts: somebody asks for those, too.
 func (s *Service) startVerdict(ctx context.Context, g Gate) (Verdict, error) {
+	earlier, err := s.Approvals.Find(ctx, store.Where("run_id", g.RunID).And("status", string(Approved)))
+	if err != nil {
+		return Verdict{}, err
+	}
+	if slices.ContainsFunc(earlier, func(a *Approval) bool { return a.CheckID == manualStart && strings.EqualFold(a.Stage, g.Stage) }) {
+		return Verdict{State: Pass}, nil
+	}
 	a, err := s.asked(ctx, g, &Approval{CheckID: manualStart, Minimum: 1, AllowSelf: true, Instructions: "Stage " + g.Stage + " is started by hand."}, 0)
 	if err != nil {
 		return Verdict{}, err
