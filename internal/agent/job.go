@@ -81,6 +81,7 @@ type job struct {
 	result        run.Result
 	cause         string // of a failure that was not a program's doing
 	canceled      bool
+	overran       bool               // a step was not done within the time that a cancel leaves
 	abort         context.CancelFunc // ends the job as a cancel does
 }
 
@@ -117,7 +118,11 @@ func RunJob(ctx context.Context, m *run.JobMessage, machine Machine, link Link) 
 	}
 	rep := run.JobReport{Result: j.result, Outputs: j.outputs, Secret: slices.Sorted(maps.Keys(j.secretOutputs)), Holding: j.holding(), Number: j.masker.Line(j.number)}
 	if limit.Err() == context.DeadlineExceeded && ctx.Err() == nil {
-		rep.Result, rep.Cause = run.Failed, fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
+		// As on the service the job is canceled, and has failed only if it did not end in time.
+		if rep.Result = run.Canceled; j.overran {
+			rep.Result = run.Failed
+		}
+		rep.Cause = fmt.Sprintf("the job ran longer than its %d minutes (timeoutInMinutes)", m.TimeoutInMinutes)
 	} else if limit.Err() != nil {
 		rep.Result = run.Canceled
 	} else if rep.Result == run.Failed {

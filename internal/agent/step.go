@@ -187,6 +187,7 @@ func (s *step) run(ctx context.Context) (result run.Result, again bool) {
 	case errors.Is(cause, errTimeUp):
 		return s.timedOut(), false
 	case errors.Is(cause, errGraceOver):
+		s.overran = true
 		return s.fail("The step was ended: what runs after a cancel has " + s.grace().String() + " (cancelTimeoutInMinutes)."), false
 	case cause != nil:
 		s.Print("##[error]The operation was canceled.")

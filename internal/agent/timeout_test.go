@@ -95,6 +95,10 @@ func TestJobTimeout(t *testing.T) {
 	if m.steps[2].Result != run.Failed || !strings.Contains(strings.Join(m.steps[2].Errors, ""), "cancelTimeoutInMinutes") {
 		t.Errorf("%+v", m.steps[2])
 	}
+	rep, _, took = timed(t, &run.JobMessage{TimeoutInMinutes: 10, CancelTimeoutInMinutes: 2, Steps: []pipeline.Step{waits(func(*pipeline.Step) {})}}, 0)
+	if rep.Result != run.Canceled || !strings.Contains(rep.Cause, "10 minutes") || took != 10*time.Minute { // it ended when it was told to
+		t.Errorf("%+v after %s", rep, took)
+	}
 }
 
 // A cancel does not retry, and a step that goes on after it has a limit.

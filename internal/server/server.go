@@ -239,6 +239,7 @@ func (s *Server) handle() {
 	s.outbox.Handle(repos.TopicPushed, one(s.runs.QueueRunsForPush, s.prs.PushChanged))
 	s.outbox.Handle(pullrequest.TopicRefresh, one(s.prs.Refresh))
 	s.outbox.Handle(run.TopicAdvance, one(s.runs.AdvanceRun, s.runs.WakeServerJobs))
+	s.outbox.Handle(run.TopicStage, one(s.runs.StartStageFollowers))
 	s.outbox.Handle(run.TopicPin, one(s.runs.PinDeployment))
 	s.outbox.Handle(run.TopicServerJob, one(s.runs.ServeJob))
 	s.outbox.Handle(run.TopicCompleted, one(s.runs.StartFollowers, s.prs.RunEnded, func(ctx context.Context, id string) error {

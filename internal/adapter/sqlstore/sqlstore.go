@@ -147,9 +147,14 @@ func (db *DB) signal() {
 
 // Next implements store.Runner.
 func (db *DB) Next(ctx context.Context, name string) (int, error) {
+	return db.NextFrom(ctx, name, 1)
+}
+
+// NextFrom implements store.Runner.
+func (db *DB) NextFrom(ctx context.Context, name string, first int) (int, error) {
 	var n int
 	err := db.writer(ctx).QueryRowContext(ctx,
-		`INSERT INTO counters (name, value) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value`, name).Scan(&n)
+		`INSERT INTO counters (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value`, name, first).Scan(&n)
 	return n, classify(err)
 }
 

@@ -170,6 +170,16 @@ func counters(t *testing.T, s Store) {
 		}()
 	}
 	wg.Wait()
+	for i, first := range []int{7, 0, 100} { // what comes after the first is counted on
+		if n, err := s.NextFrom(ctx, "storetest from", first); err != nil || n != 7+i {
+			t.Errorf("from %d: %d, %v", first, n, err)
+		}
+	}
+	for _, first := range []int{0, -3} {
+		if n, err := s.NextFrom(ctx, fmt.Sprint("storetest ", first), first); err != nil || n != first {
+			t.Errorf("from %d: %d, %v", first, n, err)
+		}
+	}
 	for n := 1; n <= 80; n++ {
 		if !seen[n] {
 			t.Errorf("%d was left out", n)

@@ -103,12 +103,20 @@ func (r *Runner) Emit(ctx context.Context, messages ...outbox.Message) error {
 
 // Next implements store.Runner.
 func (r *Runner) Next(ctx context.Context, name string) (n int, err error) {
+	return r.NextFrom(ctx, name, 1)
+}
+
+// NextFrom implements store.Runner.
+func (r *Runner) NextFrom(ctx context.Context, name string, first int) (n int, err error) {
 	err = r.InTx(ctx, func(ctx context.Context) error {
 		t := r.of(ctx)
 		r.mu.RLock()
-		n = r.counters[name] + 1
+		given, ok := r.counters[name]
 		r.mu.RUnlock()
-		if given, ok := t.counters[name]; ok {
+		if own, mine := t.counters[name]; mine {
+			given, ok = own, true
+		}
+		if n = first; ok {
 			n = given + 1
 		}
 		t.counters[name] = n

@@ -103,6 +103,8 @@ type Runner interface {
 	Emit(ctx context.Context, messages ...outbox.Message) error
 	// Next returns 1, 2, 3, … for each name, without gaps on success.
 	Next(ctx context.Context, name string) (int, error)
+	// NextFrom does as Next, but a name without a number yet begins with first.
+	NextFrom(ctx context.Context, name string, first int) (int, error)
 }
 
 // First returns the first match; fault.NotFound is the caller's to make, so a

@@ -25,6 +25,7 @@ type Gate struct {
 	Environments []*Environment
 	LockBehavior string // of the stage, else of the pipeline
 	StageLock    bool   // the stage itself writes lockBehavior
+	Manual       bool   // somebody starts the stage; checks come after that
 }
 
 // Verdict is the answer of the checks to a gate.
@@ -63,6 +64,11 @@ func (s *Service) PassChecks(ctx context.Context, g Gate) (Verdict, error) {
 	ctx, span := telemetry.Start(ctx, "environment.PassChecks", "stage", g.Stage)
 	defer span.End()
 	verdict := Verdict{State: Pass}
+	if g.Manual {
+		if v, err := s.startVerdict(ctx, g); err != nil || v.State != Pass {
+			return v, err
+		}
+	}
 	var locks []string
 	for _, env := range g.Environments {
 		checks, err := s.Checks.Find(ctx, store.Where("environment_id", env.ID).By("num"))
@@ -110,23 +116,58 @@ func (s *Service) evaluate(ctx context.Context, g Gate, env *Environment, c *Che
 	return Verdict{State: Reject, Reason: fmt.Sprintf("environment %s has a check of unknown type %s", env.Name, c.Type)}, nil
 }
 
-func (s *Service) approvalVerdict(ctx context.Context, g Gate, env *Environment, c *Check) (Verdict, error) {
-	all, err := s.Approvals.Find(ctx, store.Where("run_id", g.RunID).And("job_id", ""))
+// manualStart is the CheckID of the question whether a stage with
+// `trigger: manual` starts.
+const manualStart = "manual-start"
+
+// startVerdict waits until somebody who may queue runs starts the stage. A no
+// leaves it out, which is no failure. Who started it has started its further
+// attempts: somebody asks for those, too.
+func (s *Service) startVerdict(ctx context.Context, g Gate) (Verdict, error) {
+	earlier, err := s.Approvals.Find(ctx, store.Where("run_id", g.RunID).And("status", string(Approved)))
 	if err != nil {
 		return Verdict{}, err
 	}
-	for _, a := range all {
-		if a.CheckID == c.ID && strings.EqualFold(a.Stage, g.Stage) && a.Attempt == g.Attempt {
-			return s.settle(ctx, a)
-		}
+	if slices.ContainsFunc(earlier, func(a *Approval) bool { return a.CheckID == manualStart && strings.EqualFold(a.Stage, g.Stage) }) {
+		return Verdict{State: Pass}, nil
 	}
-	a := &Approval{ID: id.New(), ProjectID: g.ProjectID, RunID: g.RunID, Stage: g.Stage, Attempt: g.Attempt, CheckID: c.ID,
-		Environment: env.Name, Approvers: c.Settings.Approvers, Minimum: c.Settings.Minimum, AllowSelf: c.Settings.AllowSelf,
-		RequesterID: g.RequesterID, Instructions: c.Settings.Instructions}
-	if err := s.Ask(ctx, a, c.Timeout); err != nil {
+	a, err := s.asked(ctx, g, &Approval{CheckID: manualStart, Minimum: 1, AllowSelf: true, Instructions: "Stage " + g.Stage + " is started by hand."}, 0)
+	if err != nil {
+		return Verdict{}, err
+	}
+	v, err := s.settle(ctx, a)
+	switch v.State {
+	case Wait:
+		v.Reason = "start by " + ApproverNames(a)
+	case Reject:
+		v = Verdict{State: Skip, Reason: "left out by " + lastVoter(a)}
+	}
+	return v, err
+}
+
+func (s *Service) approvalVerdict(ctx context.Context, g Gate, env *Environment, c *Check) (Verdict, error) {
+	a, err := s.asked(ctx, g, &Approval{CheckID: c.ID, Environment: env.Name, Approvers: c.Settings.Approvers, Minimum: c.Settings.Minimum,
+		AllowSelf: c.Settings.AllowSelf, Instructions: c.Settings.Instructions}, c.Timeout)
+	if err != nil {
 		return Verdict{}, err
 	}
 	return s.settle(ctx, a)
+}
+
+// asked is the approval of a gate for a check. The first time it is made from
+// what is given.
+func (s *Service) asked(ctx context.Context, g Gate, a *Approval, timeout time.Duration) (*Approval, error) {
+	all, err := s.Approvals.Find(ctx, store.Where("run_id", g.RunID).And("job_id", ""))
+	if err != nil {
+		return nil, err
+	}
+	for _, old := range all {
+		if old.CheckID == a.CheckID && strings.EqualFold(old.Stage, g.Stage) && old.Attempt == g.Attempt {
+			return old, nil
+		}
+	}
+	a.ID, a.ProjectID, a.RunID, a.Stage, a.Attempt, a.RequesterID = id.New(), g.ProjectID, g.RunID, g.Stage, g.Attempt, g.RequesterID
+	return a, s.Ask(ctx, a, timeout)
 }
 
 // settle ends an approval whose time is over and turns its status into a verdict.

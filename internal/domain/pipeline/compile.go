@@ -99,6 +99,7 @@ func compile(ctx context.Context, src Source, in Input) (c compiled, err error) 
 		d := &decoder{report: report}
 		c.plan = d.plan(c.res.Root)
 		finish(c.plan, c.res)
+		c.plan.nameEnvironments(in.Variables)
 		if !report.Failed() {
 			lint(c.plan, report, c.res.Files)
 		}

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -109,9 +108,10 @@ func EvaluateExpression(expr string, rc RuntimeContext) (string, error) {
 	return text, nil
 }
 
-// EvaluateJSON computes an expression and reads text as JSON, also in single
-// quotes. Empty text is nil.
-func EvaluateJSON(expr string, rc RuntimeContext) (any, error) {
+// EvaluateMatrix computes an expression and reads text as the legs of a matrix:
+// a JSON object of objects, also in single quotes, in the order in which they
+// stand there. Values are text as it is written. Empty text has no legs.
+func EvaluateMatrix(expr string, rc RuntimeContext) ([]MatrixEntry, error) {
 	v, err := evaluate(expr, rc)
 	if err != nil {
 		return nil, err
@@ -126,15 +126,29 @@ func EvaluateJSON(expr string, rc RuntimeContext) (any, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
-	var out any
-	if err := json.Unmarshal([]byte(text), &out); err == nil {
-		return out, nil
-	}
 	report := &syntax.Report{}
-	if f := syntax.Read(report, "self", "value", []byte(text)); f.Root != nil && f.Root.Kind != syntax.Scalar && !report.Failed() {
-		return f.Root.Plain(nil), nil
+	root := syntax.Read(report, "self", "value", []byte(text)).Root
+	if root == nil || root.Kind == syntax.Scalar || report.Failed() {
+		return nil, fault.New(fault.Invalid, "expression-json", "the expression's value is not JSON").Got("%s", syntax.Describe(&syntax.Node{Text: text}))
 	}
-	return nil, fault.New(fault.Invalid, "expression-json", "the expression's value is not JSON").Got("%s", syntax.Describe(&syntax.Node{Text: text}))
+	if root.Kind != syntax.Mapping {
+		return nil, fault.New(fault.Invalid, "matrix-not-object", "the matrix is not an object of objects").Got("%s", syntax.Describe(root))
+	}
+	var legs []MatrixEntry
+	for _, leg := range root.Pairs {
+		entry := MatrixEntry{Name: leg.Key.Text, Variables: map[string]string{}}
+		if leg.Value.Kind != syntax.Mapping {
+			return nil, fault.New(fault.Invalid, "matrix-not-object", "leg %s of the matrix is not an object", entry.Name).Got("%s", syntax.Describe(leg.Value))
+		}
+		for _, x := range leg.Value.Pairs {
+			if x.Value.Kind != syntax.Scalar {
+				return nil, fault.New(fault.Invalid, "matrix-not-object", "variable %s of leg %s of the matrix is not text", x.Key.Text, entry.Name).Got("%s", syntax.Describe(x.Value))
+			}
+			entry.Variables[x.Key.Text] = x.Value.Text
+		}
+		legs = append(legs, entry)
+	}
+	return legs, nil
 }
 
 func evaluate(expr string, rc RuntimeContext) (expression.Value, error) {

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 )
 
@@ -150,18 +151,29 @@ func TestSlotNames(t *testing.T) {
 	}
 }
 
-func TestEvaluateJSON(t *testing.T) {
-	for expr, want := range map[string]any{
-		"dependencies.A.outputs['s.json']": map[string]any{"x": map[string]any{"k": "v"}}, "dependencies.A.outputs['s.legs']": map[string]any{"x": map[string]any{"k": "1"}},
-		"''": nil, "parameters.p": []any{"x", 1.5, true},
+func TestEvaluateMatrix(t *testing.T) {
+	leg := func(name string, pairs ...string) pipeline.MatrixEntry {
+		e := pipeline.MatrixEntry{Name: name, Variables: map[string]string{}}
+		for i := 0; i < len(pairs); i += 2 {
+			e.Variables[pairs[i]] = pairs[i+1]
+		}
+		return e
+	}
+	rc := jobContext()
+	rc.Parameters = map[string]any{"legs": map[string]any{"a": map[string]any{"n": 1.5}}, "list": []any{"x"}}
+	for expr, want := range map[string][]pipeline.MatrixEntry{
+		"dependencies.A.outputs['s.json']": {leg("x", "k", "v")}, "dependencies.A.outputs['s.legs']": {leg("x", "k", "1")}, "''": nil, "'{}'": nil, "parameters.legs": {leg("a", "n", "1.5")},
+		`'{"z": {"n": 12345678901, "f": 1.50, "b": true, "t": "a\nb"}, "a": {}}'`: {leg("z", "n", "12345678901", "f", "1.50", "b", "true", "t", "a\nb"), leg("a")}, // as written, in its order
 	} {
-		got, err := pipeline.EvaluateJSON(expr, jobContext())
+		got, err := pipeline.EvaluateMatrix(expr, rc)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s = %#v, %v", expr, got, err)
 		}
 	}
-	if _, err := pipeline.EvaluateJSON("'plain'", jobContext()); err == nil {
-		t.Error("text passes for JSON")
+	for expr, code := range map[string]string{"'plain'": "expression-json", "'{a'": "expression-json", "parameters.list": "matrix-not-object", `'{"a": 1}'`: "matrix-not-object", `'{"a": {"b": []}}'`: "matrix-not-object"} {
+		if _, err := pipeline.EvaluateMatrix(expr, rc); fault.CodeOf(err) != code {
+			t.Errorf("%s: %v", expr, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
@@ -152,7 +153,8 @@ func (d *decoder) environment(n *syntax.Node) (e Environment) {
 		return e
 	}
 	if n.Kind == syntax.Scalar {
-		e.Name, e.ResourceName, _ = strings.Cut(n.Text, ".")
+		e.Name = n.Text
+		e.cutResource()
 		return e
 	}
 	f, ok := syntax.ReadFields(d.report, n, environShape)
@@ -169,12 +171,48 @@ func (d *decoder) environment(n *syntax.Node) (e Environment) {
 			}
 		}
 	}
-	if e.ResourceName == "" && !f.Has("resourceType") {
-		if name, resource, ok := strings.Cut(e.Name, "."); ok {
-			e.Name, e.ResourceName = name, resource
+	e.cutResource()
+	return e
+}
+
+// cutResource takes the resource off environment.resource, when all of it is known.
+func (e *Environment) cutResource() {
+	if e.ResourceName != "" || e.ResourceType != "" || strings.Contains(e.Name, "$(") {
+		return
+	}
+	e.Name, e.ResourceName, _ = strings.Cut(e.Name, ".")
+}
+
+// nameEnvironments expands the macros of environments. They are fixed here, so
+// that the checks and the deployment mean the same one: variables of the root and
+// of the stage count, and given ones, but no groups and nothing that is computed.
+func (p *Plan) nameEnvironments(given map[string]string) {
+	for i := range p.Stages {
+		s := &p.Stages[i]
+		known := map[string]string{}
+		for name, value := range given {
+			known[strings.ToLower(name)] = value
+		}
+		for _, v := range slices.Concat(p.Variables, s.Variables) {
+			delete(known, strings.ToLower(v.Name))
+			if v.Name != "" && !strings.HasPrefix(v.Value, "$[") {
+				known[strings.ToLower(v.Name)] = v.Value
+			}
+		}
+		lookup := func(name string) (string, bool) {
+			value, ok := known[strings.ToLower(name)]
+			return value, ok
+		}
+		for k := range s.Jobs {
+			d := s.Jobs[k].Deployment
+			if d == nil || !strings.Contains(d.Environment.Name+d.Environment.ResourceName, "$(") {
+				continue
+			}
+			e := &d.Environment
+			e.Name, e.ResourceName = ExpandMacros(e.Name, lookup), ExpandMacros(e.ResourceName, lookup)
+			e.cutResource()
 		}
 	}
-	return e
 }
 
 // hooks reads the lifecycle hooks in the order they run.

@@ -34,7 +34,10 @@ func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
 		return err
 	}
 	spec := d.Plan.Stage(p.Stage).Job(p.Name).Deployment
-	env, err := s.Environments.Find(ctx, d.Run.ProjectID, spec.Environment.Name)
+	var env *environment.Environment // none: the deployment is nobody's history
+	if spec.Environment.Name != "" {
+		env, err = s.Environments.Find(ctx, d.Run.ProjectID, spec.Environment.Name)
+	}
 	var rollout deployment.Rollout
 	if err == nil {
 		rollout, err = s.pin(ctx, d.Run, p, env, spec)
@@ -53,8 +56,10 @@ func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
 			fresh.State, fresh.Result, fresh.Cause, fresh.Finished = Completed, Failed, describe(err), s.Clock.Now()
 		} else {
 			fresh.Rollout = &rollout
-			if err := s.openHistory(ctx, d.Run, fresh, env); err != nil {
-				return err
+			if env != nil {
+				if err := s.openHistory(ctx, d.Run, fresh, env); err != nil {
+					return err
+				}
 			}
 		}
 		if err := s.Phases.Save(ctx, fresh); err != nil {
@@ -67,7 +72,7 @@ func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
 func (s *Service) pin(ctx context.Context, r *Run, p *Phase, env *environment.Environment, spec *pipeline.Deployment) (deployment.Rollout, error) {
 	var targets []deployment.Target
 	var app, slot string
-	if spec.Environment.ResourceType != "" || spec.Environment.ResourceName != "" || spec.Strategy == pipeline.Rolling {
+	if env != nil && (spec.Environment.ResourceType != "" || spec.Environment.ResourceName != "" || spec.Strategy == pipeline.Rolling) {
 		var err error
 		if targets, app, slot, err = s.Applications.Pin(ctx, r.ProjectID, env, spec.Environment, pinKey(p)); err != nil {
 			return deployment.Rollout{}, err
@@ -131,7 +136,7 @@ func (s *Service) settleDeployment(ctx context.Context, g *graph, p *Phase) erro
 		return nil
 	}
 	var release *application.Release
-	if p.Result == Succeeded || p.Result == SucceededWithIssues {
+	if good(p.Result) {
 		if release, err = s.releaseOf(ctx, g.run); err != nil {
 			return err
 		}

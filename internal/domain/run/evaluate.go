@@ -3,7 +3,6 @@ package run
 import (
 	"fmt"
 	"path"
-	"sort"
 	"strings"
 	"sync"
 
@@ -34,15 +33,18 @@ func (v variables) add(values map[string]string) {
 // queued.
 func (g *graph) stageVariables(stage *pipeline.Stage) variables {
 	v, own := variables{}, predefined(g.run)
+	given := func() { // expressions see them, and no variable takes their place
+		v.add(own)
+		v.add(g.run.Variables)
+	}
 	v.add(g.settings)
-	v.add(own)
+	given()
 	rc := pipeline.RuntimeContext{StageDependencies: g.jobsOfStages()}
 	g.addVariables(v, g.plan.Variables, &rc)
 	if stage != nil {
 		g.addVariables(v, stage.Variables, &rc)
 	}
-	v.add(own)
-	v.add(g.run.Variables)
+	given()
 	return v
 }
 
@@ -63,11 +65,36 @@ func (g *graph) addVariables(v variables, list []pipeline.Variable, rc *pipeline
 		if rc == nil || !strings.HasPrefix(x.Value, "$[") {
 			continue
 		}
-		rc.Slot, rc.Variables, rc.Now, rc.Parameters, rc.Resources = pipeline.SlotJobVariable, v.lookup, g.now, g.run.Parameters, g.resources()
+		rc.Slot, rc.Variables, rc.Now, rc.Parameters, rc.Resources = pipeline.SlotJobVariable, v.lookup, g.run.Queued, g.run.Parameters, g.resources()
+		if g.next != nil {
+			rc.Counter = g.counter
+		}
 		if value, err := pipeline.EvaluateExpression(x.Value, *rc); err == nil {
 			v.set(x.Name, value)
 		}
 	}
+}
+
+// counter gives the number of a prefix: one in a run, whoever asks first.
+func (g *graph) counter(prefix string, seed int) int {
+	key := counterKey(g.run, prefix)
+	if n, ok := g.run.Counters[key]; ok {
+		return n
+	}
+	n := g.next(key, seed)
+	if g.run.Counters == nil {
+		g.run.Counters = map[string]int{}
+	}
+	g.run.Counters[key] = n
+	if g.dirty != nil {
+		g.dirty[g.run] = true
+	}
+	return n
+}
+
+// counterKey names a counter of a pipeline; the case of the prefix does not count.
+func counterKey(r *Run, prefix string) string {
+	return "counter/" + r.PipelineID + "/" + strings.ToLower(prefix)
 }
 
 // stageDependencies are the stages a stage depends on, directly or not.
@@ -99,7 +126,7 @@ func (g *graph) jobsOfStages() map[string]map[string]pipeline.Dependency {
 		jobs := map[string]pipeline.Dependency{}
 		for _, p := range g.phases {
 			if p.Stage == s.Name && p.State == Completed {
-				jobs[p.Name] = pipeline.Dependency{Result: planResult[p.Result], Outputs: g.outputsOf(p)}
+				jobs[p.Name] = g.dependency(p)
 			}
 		}
 		all[s.Name] = jobs
@@ -129,7 +156,16 @@ func (g *graph) stageCondition(s *Stage) (bool, error) {
 	g.stageDependencies(s.DependsOn, all)
 	return pipeline.EvaluateCondition(spec.Condition, pipeline.RuntimeContext{
 		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: direct(all, s.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters, Resources: g.resources()})
+		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()})
+}
+
+// dependency is a job as those that wait for it see it.
+func (g *graph) dependency(p *Phase) pipeline.Dependency {
+	result := p.Result
+	if result == Failed && g.spec(p).ContinueOnError {
+		result = SucceededWithIssues
+	}
+	return pipeline.Dependency{Result: planResult[result], Outputs: g.outputsOf(p)}
 }
 
 func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[string]pipeline.Dependency) {
@@ -142,11 +178,7 @@ func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[
 		if _, seen := into[p.Name]; seen {
 			continue
 		}
-		result := p.Result
-		if result == Failed && spec.ContinueOnError {
-			result = SucceededWithIssues
-		}
-		into[p.Name] = pipeline.Dependency{Result: planResult[result], Outputs: g.outputsOf(p)}
+		into[p.Name] = g.dependency(p)
 		g.jobDependencies(stage, spec.DependsOn, into)
 	}
 }
@@ -167,7 +199,7 @@ func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.Runti
 	all := map[string]pipeline.Dependency{}
 	g.jobDependencies(planned, spec.DependsOn, all)
 	rc := pipeline.RuntimeContext{Slot: slot, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.now, Parameters: g.run.Parameters, Resources: g.resources()}
+		StageDependencies: g.jobsOfStages(), Canceled: g.stops(g.stage(stage).Started), Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()}
 	known := sync.OnceValue(func() variables {
 		v, own := g.stageVariables(planned), rc
 		if slot == pipeline.SlotJobCondition {
@@ -204,30 +236,13 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 	case st.MatrixExpression == "":
 		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil
 	}
-	value, err := pipeline.EvaluateJSON(st.MatrixExpression, g.jobContext(s.Name, spec, pipeline.SlotJobVariable))
+	legs, err := pipeline.EvaluateMatrix(st.MatrixExpression, g.jobContext(s.Name, spec, pipeline.SlotJobVariable))
 	if err != nil {
 		return nil, fmt.Errorf("matrix: %w", err)
 	}
-	object, ok := value.(map[string]any)
-	if value == nil || ok && len(object) == 0 {
+	if len(legs) == 0 {
 		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil // a matrix without legs is no matrix
 	}
-	if !ok {
-		return nil, fault.New(fault.Invalid, "matrix-not-object", "the matrix is not an object of objects").Got("%v", value)
-	}
-	var legs []pipeline.MatrixEntry
-	for name, vars := range object {
-		m, ok := vars.(map[string]any)
-		if !ok {
-			return nil, fault.New(fault.Invalid, "matrix-not-object", "leg %s of the matrix is not an object", name)
-		}
-		leg := pipeline.MatrixEntry{Name: name, Variables: map[string]string{}}
-		for k, v := range m {
-			leg.Variables[k] = fmt.Sprint(v)
-		}
-		legs = append(legs, leg)
-	}
-	sort.Slice(legs, func(i, j int) bool { return legs[i].Name < legs[j].Name })
 	return legs, nil
 }
 

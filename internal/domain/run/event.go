@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"sort"
 	"strconv"
 	"strings"
@@ -24,6 +25,18 @@ type Event struct {
 	Result Result        `json:"result,omitempty"` // of an end
 	Issues *Issues       `json:"issues,omitempty"` // of a step's end
 	Cause  string        `json:"cause,omitempty"`  // why, where it is not the steps' doing
+}
+
+// MarshalJSON writes the line of a log also where it is empty.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event
+	if e.Type != "log" {
+		return json.Marshal(plain(e))
+	}
+	return json.Marshal(struct {
+		plain
+		Line string `json:"line"`
+	}{plain(e), e.Line})
 }
 
 // Issues count what a step complained about.
@@ -97,7 +110,7 @@ func (f *Follower) phase(ctx context.Context, d *Detail, p *Phase) ([]Event, err
 	var out []Event
 	var jobs []*Job
 	for _, j := range d.Jobs {
-		if j.Stage == p.Stage && j.Phase == p.Name && j.Attempt == p.Attempt {
+		if j.Stage == p.Stage && j.Phase == p.Name && j.Of(p.Attempt) {
 			jobs = append(jobs, j)
 		}
 	}

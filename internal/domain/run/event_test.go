@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -104,6 +105,20 @@ func TestFollowerOfHalfALine(t *testing.T) {
 		}
 		if err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("after %q: %q, want %q; %v", c.written, got, c.want, err)
+		}
+	}
+}
+
+func TestEventsOfLogsHaveALine(t *testing.T) {
+	for want, e := range map[string]Event{
+		`{"type":"log","stage":"s","line":""}`:          {Type: "log", Stage: "s"},
+		`{"type":"log","line":"x"}`:                     {Type: "log", Line: "x", Order: 3},
+		`{"type":"step","step":"x","result":"skipped"}`: {Type: "step", Step: "x", Result: Skipped},
+	} {
+		got, err := json.Marshal(e)
+		var back Event
+		if err != nil || string(got) != want || json.Unmarshal(got, &back) != nil || back.Line != e.Line {
+			t.Errorf("%s, %v, want %s", got, err, want)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package run
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ type graph struct {
 	groups   map[string]string // values of variable groups without the secrets
 	settings map[string]string // variables of the pipeline's settings
 	now      time.Time
+	next     func(key string, first int) int // takes a number; nil: there are no counters
 
 	sealer Sealer
 	opened []string // values of secret output variables that were looked at
@@ -83,10 +83,9 @@ func (g *graph) depsDone(names []string) bool {
 	return true
 }
 
-// advance carries the run as far as it goes now. Verdicts hold the answer of
+// advance carries the run as far as it goes now; what it changes is dirty. Verdicts hold the answer of
 // the checks for each stage that ready named.
 func (g *graph) advance(verdicts map[string]environment.Verdict) {
-	g.dirty = map[any]bool{}
 	if g.run.State == Completed {
 		return
 	}
@@ -164,7 +163,10 @@ func (g *graph) startStage(s *Stage, verdicts map[string]environment.Verdict) bo
 	s.State, s.Started, s.Waits = InProgress, g.now, ""
 	g.dirty[s] = true
 	for i, j := range g.plan.Stage(s.Name).Jobs {
-		p := &Phase{ID: fmt.Sprintf("%s/%s/%s/%d", g.run.ID, s.Name, j.Name, s.Attempt), RunID: g.run.ID, Stage: s.Name, Name: j.Name,
+		if g.phase(s.Name, j.Name) != nil {
+			continue // it stands as an earlier attempt left it
+		}
+		p := &Phase{ID: phaseID(g.run.ID, s.Name, j.Name, s.Attempt), RunID: g.run.ID, Stage: s.Name, Name: j.Name,
 			DisplayName: j.DisplayName, Order: i, Attempt: s.Attempt, State: Pending}
 		g.phases = append(g.phases, p)
 		g.dirty[p] = true
@@ -226,7 +228,7 @@ func (g *graph) phase(stage, name string) *Phase {
 func (g *graph) jobsOf(p *Phase) []*Job {
 	var list []*Job
 	for _, j := range g.jobs {
-		if j.Stage == p.Stage && j.Phase == p.Name && j.Attempt == p.Attempt {
+		if j.Stage == p.Stage && j.Phase == p.Name && j.Of(p.Attempt) {
 			list = append(list, j)
 		}
 	}
@@ -284,7 +286,7 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 	switch {
 	case err != nil:
 		return g.endPhase(p, Failed, "condition: "+err.Error())
-	case !ok && g.run.CancelRequested:
+	case !ok && g.stops(s.Started):
 		return g.endPhase(p, Canceled, "the run was canceled")
 	case !ok:
 		return g.endPhase(p, Skipped, "its condition was false")
@@ -374,7 +376,7 @@ func (g *graph) advanceJobs(p *Phase, spec *pipeline.Job) bool {
 			g.cancelIfAsked(j)
 			continue
 		}
-		if g.run.CancelRequested && !j.Queued.After(g.run.CanceledAt) {
+		if g.stops(j.Queued) {
 			j.State, j.Result, j.Finished = Completed, Canceled, g.now
 			g.dirty[j], changed = true, true
 			continue
@@ -401,9 +403,15 @@ func (g *graph) ask(j *Job) {
 	}
 }
 
+// stops says whether the cancel of the run ends what began at a time. What its
+// condition began after the cancel is spared, with everything in it: the jobs of
+// such a stage run as if nothing had happened.
+func (g *graph) stops(began time.Time) bool {
+	return g.run.CancelRequested && !began.After(g.run.CanceledAt)
+}
+
 func (g *graph) cancelIfAsked(j *Job) {
-	// Jobs that were started because the run was canceled are spared.
-	if g.run.CancelRequested && j.State != Completed && !j.CancelRequested && !j.Queued.After(g.run.CanceledAt) {
+	if g.stops(j.Queued) && j.State != Completed && !j.CancelRequested {
 		j.CancelRequested = true
 		g.dirty[j] = true
 		g.effects.cancel = append(g.effects.cancel, j)
@@ -411,20 +419,23 @@ func (g *graph) cancelIfAsked(j *Job) {
 }
 
 // phaseOutputs gathers output variables under the names that expressions use:
-// step.variable of a plain job, leg.step.variable of a matrix or hook.
+// step.variable of a plain job, leg.step.variable of a matrix. Those of a
+// deployment have every name that is documented and in use: the job's, the
+// hook's, and none in front; a later hook or machine takes the shorter ones.
 func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 	out := map[string]string{}
 	for _, j := range jobs {
-		if j.Hook == "" && j.Name == p.Name {
-			maps.Copy(out, j.Outputs)
-			continue
-		}
-		prefix := j.Name
-		if j.Hook != "" && j.Target.Name == "" && j.Increment == 0 {
-			prefix = p.Name
+		prefixes := []string{j.Name + "."}
+		switch {
+		case j.Hook != "":
+			prefixes = append(prefixes, "", p.Name+".", j.Hook+".")
+		case j.Name == p.Name:
+			prefixes[0] = ""
 		}
 		for k, v := range j.Outputs {
-			out[prefix+"."+k] = v
+			for _, prefix := range prefixes {
+				out[prefix+k] = v
+			}
 		}
 	}
 	return out
@@ -433,7 +444,7 @@ func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 // advanceRollout starts the next hooks of a deployment.
 func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
 	if p.Rollout == nil {
-		if g.run.CancelRequested {
+		if g.stops(p.Started) {
 			return g.endPhase(p, Canceled, "the run was canceled")
 		}
 		return false // its targets are being resolved
@@ -446,7 +457,7 @@ func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
 			g.cancelIfAsked(j)
 		}
 	}
-	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.run.CancelRequested)
+	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.stops(p.Started))
 	changed := len(jobs) > 0 || next.Done
 	*p.Rollout = next
 	if changed {

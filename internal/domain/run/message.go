@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -202,6 +203,9 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 				set.put(Variable{Name: name, Value: value, ReadOnly: true})
 			}
 		}
+		for name, value := range g.run.Variables { // who queues the run may say what it is about
+			set.put(Variable{Name: name, Value: value})
+		}
 	}
 	settings, err := s.settings(ctx, g.run.PipelineID)
 	if err != nil {
@@ -223,9 +227,6 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 		set.put(Variable{Name: name, Value: value})
 	}
 	given()
-	for name, value := range g.run.Variables { // who queues the run may say what it is about
-		set.put(Variable{Name: name, Value: value})
-	}
 	return set.list, nil
 }
 
@@ -266,15 +267,17 @@ func (s *Service) addVariable(ctx context.Context, g *graph, j *Job, spec *pipel
 	if strings.HasPrefix(v.Value, "$[") {
 		rc := g.jobContext(j.Stage, spec, pipeline.SlotJobVariable)
 		rc.Variables = set.lookup
+		var uncounted error
 		rc.Counter = func(prefix string, seed int) int {
 			n, err := s.counter(ctx, g.run, prefix, seed)
-			if err != nil {
-				return seed
-			}
+			uncounted = cmp.Or(uncounted, err)
 			return n
 		}
 		var err error
-		if x.Value, err = pipeline.EvaluateExpression(v.Value, rc); err != nil {
+		if x.Value, err = pipeline.EvaluateExpression(v.Value, rc); uncounted != nil {
+			return uncounted
+		}
+		if err != nil {
 			return fmt.Errorf("%s:%d:%d: variable %s: %w", v.Origin.File, v.Origin.Line, v.Origin.Column, v.Name, err)
 		}
 		// A value made from a secret is one.
@@ -292,7 +295,7 @@ func (s *Service) addVariable(ctx context.Context, g *graph, j *Job, spec *pipel
 // counter is evaluated once per run and prefix: another job, or a further
 // attempt, sees the same number.
 func (s *Service) counter(ctx context.Context, r *Run, prefix string, seed int) (int, error) {
-	key := "counter/" + r.PipelineID + "/" + prefix
+	key := counterKey(r, prefix)
 	var n int
 	err := s.Tx.InTx(ctx, func(ctx context.Context) error {
 		fresh, err := s.Runs.Get(ctx, r.ID)
@@ -303,10 +306,9 @@ func (s *Service) counter(ctx context.Context, r *Run, prefix string, seed int) 
 			n = known
 			return nil
 		}
-		if n, err = s.Tx.Next(ctx, key); err != nil {
+		if n, err = s.Tx.NextFrom(ctx, key, seed); err != nil {
 			return err
 		}
-		n += seed - 1
 		if fresh.Counters == nil {
 			fresh.Counters = map[string]int{}
 		}

@@ -111,7 +111,7 @@ func (s *Service) goodStages(ctx context.Context, runID string) ([]string, error
 	}
 	var names []string
 	for name, st := range last {
-		if st.Result == Succeeded || st.Result == SucceededWithIssues {
+		if good(st.Result) {
 			names = append(names, name)
 		}
 	}

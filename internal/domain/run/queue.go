@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -185,8 +186,7 @@ func (s *Service) resourceRun(ctx context.Context, q QueueRequest, res pipeline.
 		return nil, err
 	}
 	for _, r := range runs {
-		good := r.Result == Succeeded || r.Result == SucceededWithIssues
-		if good && (res.Branch == "" || repos.FullBranch(res.Branch) == r.Branch) && (res.Version == "" || res.Version == r.Number) && r.hasTags(res.Tags) {
+		if good(r.Result) && (res.Branch == "" || repos.FullBranch(res.Branch) == r.Branch) && (res.Version == "" || res.Version == r.Number) && r.hasTags(res.Tags) {
 			return r, nil
 		}
 	}
@@ -204,11 +204,7 @@ func (s *Service) insertRun(ctx context.Context, q QueueRequest, r *Run, plan *p
 		if r.Dedup == "" {
 			r.Dedup = "run/" + r.ID
 		}
-		format := ""
-		if plan != nil {
-			format = plan.NumberFormat
-		}
-		if r.Number, err = s.number(ctx, r, plan, format); err != nil {
+		if r.Number, err = s.number(ctx, r, plan, q.Pipeline.Variables); err != nil {
 			plan, r.Cause = nil, err.Error()
 			r.Number = r.ID
 		}
@@ -262,34 +258,25 @@ func newStage(runID string, st pipeline.Stage, order, attempt int) *Stage {
 		Order: order, Attempt: attempt, State: Pending, DependsOn: st.DependsOn}
 }
 
-func (s *Service) number(ctx context.Context, r *Run, plan *pipeline.Plan, format string) (string, error) {
+// number makes the number of a run from the variables that are known when it is
+// queued: those of the settings, of the root of the file, and given ones. The
+// counters among them are taken here.
+func (s *Service) number(ctx context.Context, r *Run, plan *pipeline.Plan, settings map[string]string) (string, error) {
 	if plan == nil {
 		return r.ID, nil
 	}
-	if format == "" {
-		format = "$(Date:yyyyMMdd).$(Rev:r)"
-	}
-	known := variables{}
-	for k, v := range predefined(r) {
-		known.set(k, v)
-	}
-	for _, v := range plan.Variables {
-		if v.Name != "" {
-			known.set(v.Name, v.Value)
-		}
+	groups, err := s.groupValues(ctx, r.ProjectID, plan)
+	if err != nil {
+		return "", err
 	}
 	var failed error
-	number, err := pipeline.FormatRunNumber(format, pipeline.NumberTokens{Now: r.Queued, Lookup: known.lookup, Rev: func(prefix string) int {
-		n, err := s.Tx.Next(ctx, "rev/"+r.PipelineID+"/"+prefix)
-		if err != nil {
-			failed = err
-		}
-		return n
+	next := s.numbers(ctx, &failed)
+	g := &graph{run: r, plan: plan, settings: settings, groups: groups, next: next}
+	known := g.stageVariables(nil)
+	number, err := pipeline.FormatRunNumber(plan.NumberFormat, pipeline.NumberTokens{Now: r.Queued, Lookup: known.lookup, Rev: func(prefix string) int {
+		return next("rev/"+r.PipelineID+"/"+prefix, 1)
 	}})
-	if err == nil {
-		err = failed
-	}
-	return number, err
+	return number, cmp.Or(failed, err)
 }
 
 // QueueRunsForPush queues the runs that an accepted push starts: the handler of
@@ -413,13 +400,37 @@ func (s *Service) StartFollowers(ctx context.Context, runID string) error {
 			return err
 		}
 	}
-	if r.Result != Succeeded && r.Result != SucceededWithIssues || r.Reason == PullRequestReason {
+	return s.startTriggered(ctx, r, p)
+}
+
+// StartStageFollowers starts the pipelines that wait for stages of a run, which
+// may go on and even fail: the handler of TopicStage.
+func (s *Service) StartStageFollowers(ctx context.Context, runID string) error {
+	r, err := s.Runs.Get(ctx, runID)
+	if err != nil || r.State == Completed { // then StartFollowers does it
+		return err
+	}
+	p, err := s.Pipelines.Get(ctx, r.PipelineID)
+	if fault.Is(err, fault.NotFound) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	return s.startTriggered(ctx, r, p)
 }
 
+// starts says whether a run does what a trigger waits for.
+func (r *Run) starts(t *pipeline.PipelineTrigger, stages []string) bool {
+	return t != nil && (len(t.Stages) > 0 || good(r.Result)) && t.MatchCompletion(r.Branch, r.Tags, stages)
+}
+
+func good(r Result) bool { return r == Succeeded || r == SucceededWithIssues }
+
 func (s *Service) startTriggered(ctx context.Context, r *Run, p *Pipeline) error {
+	if r.Reason == PullRequestReason {
+		return nil
+	}
 	all, err := s.Pipelines.Find(ctx, store.Where("project_id", r.ProjectID).By("num"))
 	if err != nil {
 		return err
@@ -447,7 +458,7 @@ func (s *Service) startTriggered(ctx context.Context, r *Run, p *Pipeline) error
 			continue
 		}
 		for _, res := range head.Resources.Pipelines {
-			if res.Trigger == nil || !strings.EqualFold(res.Source, p.Name) || !res.Trigger.MatchCompletion(r.Branch, r.Tags, stages) {
+			if !strings.EqualFold(res.Source, p.Name) || !r.starts(res.Trigger, stages) {
 				continue
 			}
 			if _, err := s.QueueRun(ctx, QueueRequest{Pipeline: follower, Branch: branch, Commit: commit, Reason: ResourceTrigger, TriggeredBy: r,

@@ -211,6 +211,7 @@ type Job struct {
 	DisplayName     string            `json:"displayName"`
 	Order           int               `json:"order"`
 	Attempt         int               `json:"attempt"`
+	Until           int               `json:"until,omitempty"` // the last attempt it counts for, if that is a later one
 	State           State             `col:"state" json:"state"`
 	Result          Result            `json:"result"`
 	Server          bool              `json:"server,omitempty"`
@@ -229,6 +230,11 @@ type Job struct {
 	Queued          time.Time         `json:"queued"`
 	Started         time.Time         `json:"started"`
 	Finished        time.Time         `json:"finished"`
+}
+
+// Of says whether the job counts for an attempt of its stage.
+func (j *Job) Of(attempt int) bool {
+	return j.Attempt == attempt || j.Attempt < attempt && attempt <= j.Until
 }
 
 // Step is the record of one step of a job. Its log is <job id>/<order>.

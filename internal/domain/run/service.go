@@ -31,6 +31,7 @@ import (
 const (
 	TopicAdvance   = environment.TopicAdvance // payload: run id
 	TopicCompleted = "run.completed"          // payload: run id
+	TopicStage     = "run.stage"              // payload: run id; a stage of it succeeded, others go on
 	TopicPin       = "deployment.pin"         // payload: phase id
 	TopicServerJob = "job.serve"              // payload: job id
 )
@@ -199,7 +200,7 @@ func (d *Detail) latest() *graph {
 		}
 	}
 	for _, j := range d.Jobs {
-		if j.Attempt == attempt[j.Stage] {
+		if j.Of(attempt[j.Stage]) {
 			g.jobs = append(g.jobs, j)
 		}
 	}
@@ -228,12 +229,17 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 		if g.settings, err = s.settings(ctx, d.Run.PipelineID); err != nil {
 			return err
 		}
+		var failed error
+		g.next = s.numbers(ctx, &failed)
 		for pass := 0; ; pass++ {
+			g.dirty = map[any]bool{}
 			verdicts, err := s.passChecks(ctx, g)
 			if err != nil {
 				return err
 			}
-			g.advance(verdicts)
+			if g.advance(verdicts); failed != nil {
+				return failed
+			}
 			if err := s.save(ctx, g); err != nil {
 				return err
 			}
@@ -268,12 +274,13 @@ func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environm
 			gate.Branches = append(gate.Branches, r.Branch)
 		}
 		spec := g.plan.Stage(st.Name)
+		gate.Manual = spec.Manual
 		if spec.LockBehavior != "" {
 			gate.LockBehavior, gate.StageLock = spec.LockBehavior, true
 		}
 		missing := ""
 		for _, j := range spec.Jobs {
-			if j.Deployment == nil {
+			if j.Deployment == nil || j.Deployment.Environment.Name == "" {
 				continue
 			}
 			env, err := s.Environments.Find(ctx, g.run.ProjectID, j.Deployment.Environment.Name)
@@ -293,7 +300,7 @@ func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environm
 			verdicts[st.Name] = environment.Verdict{State: environment.Reject, Reason: missing}
 			continue
 		}
-		if len(gate.Environments) == 0 && !gate.StageLock {
+		if len(gate.Environments) == 0 && !gate.StageLock && !gate.Manual {
 			verdicts[st.Name] = environment.Verdict{State: environment.Pass}
 			continue
 		}
@@ -326,6 +333,9 @@ func (s *Service) groupValues(ctx context.Context, projectID string, plan *pipel
 	lists := [][]pipeline.Variable{plan.Variables}
 	for _, st := range plan.Stages {
 		lists = append(lists, st.Variables)
+		for _, j := range st.Jobs {
+			lists = append(lists, j.Variables)
+		}
 	}
 	for _, list := range lists {
 		for _, v := range list {
@@ -414,6 +424,11 @@ func (s *Service) emit(ctx context.Context, g *graph) error {
 		}
 		if err := s.Environments.CancelOf(ctx, g.run.ID, st.Name, ""); err != nil {
 			return err
+		}
+		if !g.effects.done && good(st.Result) {
+			if err := s.Tx.Emit(ctx, outbox.New(TopicStage, g.run.ID, g.run.ID)); err != nil {
+				return err
+			}
 		}
 	}
 	if g.effects.done {

@@ -56,7 +56,7 @@ type phaseRow struct {
 
 type jobRow struct {
 	ID, Stage, Phase, Name, DisplayName, State, Result, Cause, AgentName string
-	Attempt                                                              int
+	Attempt, Until                                                       int // the first and the last attempt of the stage it counts for
 	Started, Finished                                                    time.Time
 	Steps                                                                []struct {
 		DisplayName, State, Result string
@@ -195,7 +195,7 @@ func (c *cli) runText(d runDetail) string {
 			}
 		}
 		for _, j := range d.Jobs {
-			if j.Stage != st.Name || j.Attempt != st.Attempt {
+			if j.Stage != st.Name || j.Attempt > st.Attempt || max(j.Attempt, j.Until) < st.Attempt {
 				continue
 			}
 			rows = append(rows, []string{"  " + c.markOf(j.State, j.Result) + " " + j.Name, cmp.Or(j.DisplayName, j.Name), cmp.Or(j.Result, j.State), took(j.Started, j.Finished), cmp.Or(j.Cause, j.AgentName)})

@@ -163,7 +163,7 @@ func (c *call) why() (any, error) {
 	}
 	for _, j := range d.Jobs {
 		switch {
-		case j.Attempt != attempt[j.Stage]:
+		case !j.Of(attempt[j.Stage]):
 		case j.State == run.InProgress:
 			w.Running = append(w.Running, j.Stage+"/"+j.Name)
 		case j.State == run.Pending && j.Asked && !j.Server:

@@ -128,10 +128,10 @@ func records(d *run.Detail, self string) []record {
 			State: string(p.State), Result: string(p.Result), Order: p.Order + 1, Attempt: p.Attempt, Issues: causes(p.Cause)})
 	}
 	for i, j := range numbered(d) {
-		if j.Attempt != attempt[j.Stage] {
+		if !j.Of(attempt[j.Stage]) {
 			continue
 		}
-		list = append(list, record{ID: j.ID, ParentID: run.PhaseRecord(d.Run.ID, j.Stage, j.Phase, j.Attempt), Type: "Job", Name: cmp.Or(j.DisplayName, j.Name), RefName: j.Instance(),
+		list = append(list, record{ID: j.ID, ParentID: run.PhaseRecord(d.Run.ID, j.Stage, j.Phase, attempt[j.Stage]), Type: "Job", Name: cmp.Or(j.DisplayName, j.Name), RefName: j.Instance(),
 			Identifier: j.Identifier(), Started: j.Started, Finished: j.Finished, State: string(j.State), Result: string(j.Result),
 			Order: j.Order + 1, Attempt: j.Attempt, Worker: j.AgentName, Issues: causes(j.Cause)})
 		for _, s := range j.Steps {

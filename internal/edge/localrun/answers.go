@@ -17,8 +17,8 @@ import (
 // Question is an approval that a run waits for.
 type Question struct {
 	Stage        string
-	Job          string // of a step that asks; "" = a stage waits for an environment
-	Environment  string // "" = a step asks
+	Job          string // of a step that asks; "" = a stage waits
+	Environment  string // "" = a step asks, or the stage is started by hand
 	Instructions string
 }
 
@@ -31,7 +31,7 @@ type Answers struct {
 // To answers a question. A no wins over a yes.
 func (a Answers) To(q Question, plan *pipeline.Plan) (yes, known bool) {
 	names := []string{"all", q.Stage, q.Job, q.Environment}
-	if q.Environment == "" {
+	if q.Environment == "" && q.Job != "" {
 		names = append(names, environmentsOf(plan, q.Stage)...)
 	}
 	said := func(list []string, answer string) bool {
@@ -102,6 +102,9 @@ func (a Answers) Questions(plan *pipeline.Plan) iter.Seq[Question] {
 			return strings.EqualFold(step.Task, "ManualValidation") && !step.Disabled
 		}
 		for _, s := range plan.Stages {
+			if s.Manual && !yield(Question{Stage: s.Name}) {
+				return
+			}
 			for _, j := range s.Jobs {
 				if j.Pool.Server && slices.ContainsFunc(j.Steps, asks) && !yield(Question{Stage: s.Name, Job: j.Name}) {
 					return

@@ -86,7 +86,7 @@ func (s *Screen) tree(d *run.Detail) []string {
 func (s *Screen) phase(d *run.Detail, p *run.Phase, indent string) []string {
 	var out []string
 	for _, j := range d.Jobs {
-		if j.Stage == p.Stage && j.Phase == p.Name && j.Attempt == p.Attempt {
+		if j.Stage == p.Stage && j.Phase == p.Name && j.Of(p.Attempt) {
 			name := j.Phase
 			if j.Name != j.Phase {
 				name += " " + j.Name

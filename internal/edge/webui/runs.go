@@ -176,7 +176,7 @@ func layout(stages []*pages.StageView) graphview.Graph {
 func (c *call) stageView(d *run.Detail, st *run.Stage) *pages.StageView {
 	sv := &pages.StageView{Stage: st, Name: stageName(st), Mark: pages.StateMark(st.State, st.Result)}
 	for _, j := range d.Jobs {
-		if j.Stage == st.Name && j.Attempt == st.Attempt {
+		if j.Stage == st.Name && j.Of(st.Attempt) {
 			sv.Jobs = append(sv.Jobs, &pages.JobView{Job: j, Name: cmp.Or(j.DisplayName, j.Name), Mark: c.jobMark(j), Ref: j.Stage + "." + j.Name})
 		}
 	}
