@@ -113,29 +113,49 @@ func (s *Snapshot) commit(ctx context.Context, h head) (string, int, error) {
 	if s.own != "" {
 		env = append(env, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+s.own)
 	}
-	if _, err := s.run(ctx, s.dir, env, "add", "-A", "--", "."); err != nil {
+	if err := s.add(ctx, env); err != nil {
 		return "", 0, err
 	}
 	tree, err := s.run(ctx, s.dir, env, "write-tree")
-	if err != nil {
-		return "", 0, err
+	if err != nil || h.tree == tree && !s.Always {
+		return h.commit, 0, err
 	}
-	args, changed := []string{"commit-tree", tree, "-m", cmp.Or(s.Message, "working tree")}, -1
-	if h.commit != "" {
-		args, changed = append(args, "-p", h.commit), 0
+	args := []string{"commit-tree", tree, "-m", cmp.Or(s.Message, "working tree")}
+	if h.commit == "" {
+		commit, err := s.run(ctx, s.dir, env, args...)
+		return commit, -1, err
 	}
-	switch {
-	case h.tree == tree && !s.Always:
-		return h.commit, 0, nil
-	case h.tree != "" && h.tree != tree:
-		names, err := s.run(ctx, s.dir, env, "diff-tree", "-r", "--name-only", h.tree, tree)
-		if err != nil {
-			return "", 0, err
-		}
-		changed = strings.Count(names, "\n") + 1
-	}
-	commit, err := s.run(ctx, s.dir, env, args...)
+	var changed int
+	counted := make(chan error, 1)
+	go func() { // beside the commit: a process each
+		n, err := s.changed(ctx, env, h.tree, tree)
+		changed = n
+		counted <- err
+	}()
+	commit, err := s.run(ctx, s.dir, env, append(args, "-p", h.commit)...)
+	err = cmp.Or(err, <-counted)
 	return commit, changed, err
+}
+
+// add takes every file into the index, again where that failed: something else
+// may be at work in the folder, and git gives up on a file that vanishes between
+// being listed and being read.
+func (s *Snapshot) add(ctx context.Context, env []string) (err error) {
+	for range 5 {
+		if _, err = s.run(ctx, s.dir, env, "add", "-A", "--", "."); err == nil {
+			break
+		}
+	}
+	return err
+}
+
+// changed counts the files in which two trees differ.
+func (s *Snapshot) changed(ctx context.Context, env []string, before, after string) (int, error) {
+	if before == after {
+		return 0, nil
+	}
+	names, err := s.run(ctx, s.dir, env, "diff-tree", "-r", "--name-only", before, after)
+	return strings.Count(names, "\n") + 1, err
 }
 
 // run calls git with a git folder, or with the one that the folder is in.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -157,5 +158,44 @@ func TestSnapshotKnowsWhatTheOriginHas(t *testing.T) {
 	git(t, tree, "update-ref", "refs/heads/later", one)
 	if got := refs(); !strings.Contains(got, "refs/heads/later") {
 		t.Errorf("a branch in a file of its own is missing: %s", got)
+	}
+}
+
+// Where something else is at work in the folder, git gives up on a file that
+// vanishes while it is read.
+func TestSnapshotTriesAgainWhereAFileVanished(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("git is replaced by a shell script")
+	}
+	for problems, want := range map[string]bool{"1": true, "4": true, "5": false} {
+		tree, tools := t.TempDir(), t.TempDir()
+		git(t, tree, "init", "-q", "-b", "main")
+		if err := os.WriteFile(filepath.Join(tree, "kept.txt"), []byte("kept"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		script := `#!/bin/sh
+if [ "$1" = add ] && [ "$(cat "$0.tries" 2>/dev/null | wc -l)" -lt ` + problems + ` ]; then
+	echo try >> "$0.tries"
+	echo "fatal: unable to stat 'gone.txt'" >&2
+	exit 128
+fi
+exec git "$@"
+`
+		if err := os.WriteFile(filepath.Join(tools, "flaky"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		bare := filepath.Join(t.TempDir(), "r.git")
+		git(t, tree, "init", "-q", "--bare", bare)
+		s := &Snapshot{Git: filepath.Join(tools, "flaky"), Folder: tree, Bare: bare, Index: filepath.Join(t.TempDir(), "index")}
+		_, commit, _, err := s.Take(context.Background())
+		if (err == nil) != want {
+			t.Fatalf("%s problems: %v", problems, err)
+		}
+		if err == nil && git(t, bare, "show", commit+":kept.txt") != "kept" {
+			t.Errorf("%s problems: the file is missing", problems)
+		}
+		if err != nil && !strings.Contains(err.Error(), "unable to stat") {
+			t.Errorf("the cause is missing: %v", err)
+		}
 	}
 }
