@@ -40,6 +40,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "build:", err)
 		os.Exit(1)
 	}
+	// A program under the race detector waits a second before it ends, as others
+	// might still race with it; the stories end hundreds of programs.
+	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
@@ -68,7 +74,7 @@ func setup(e *testscript.Env) error {
 		"XDG_DATA_HOME": filepath.Join(e.WorkDir, "share"), "DATA": filepath.Join(e.WorkDir, "data"), "NO_COLOR": "1", "PENSTOCK_DATA": filepath.Join(e.WorkDir, "data"),
 		"PENSTOCK_PROJECT": "shop", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "ada", "GIT_AUTHOR_EMAIL": "ada@example.test",
 		"GIT_COMMITTER_NAME": "ada", "GIT_COMMITTER_EMAIL": "ada@example.test", "EXAMPLES": examples(),
-		"PENSTOCK_HTTP_LISTEN": ownAddress(),
+		"PENSTOCK_HTTP_LISTEN": ownAddress(), "GORACE": os.Getenv("GORACE"),
 	} {
 		e.Setenv(name, value)
 	}
