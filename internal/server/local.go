@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -422,10 +423,12 @@ func (l *local) answer(ctx, work context.Context, d *run.Detail) error {
 			continue
 		}
 		q := Question{Stage: a.Stage, Environment: a.Environment, Instructions: a.Instructions}
-		for _, j := range d.Jobs {
-			if j.ID == a.JobID {
-				q.Job = j.Phase
+		if a.JobID != "" {
+			known := slices.IndexFunc(d.Jobs, func(j *run.Job) bool { return j.ID == a.JobID })
+			if known < 0 {
+				continue // it began after the run was read, and is there at the next look
 			}
+			q.Job = d.Jobs[known].Phase
 		}
 		asking := ctx
 		if ctx.Err() != nil {

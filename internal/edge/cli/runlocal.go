@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -463,8 +462,8 @@ func (c *cli) questions(o *localFlags, local *language.LocalFile, plan *pipeline
 	answers := o.answers(local)
 	for q := range answers.Questions(plan) {
 		if _, known := answers.To(q, plan); !known {
-			name := printable(cmp.Or(q.Environment, q.Stage))
-			c.say("warning: stage %s may wait for an answer that nobody gives: --approve %s, or --reject %s", printable(q.Stage), name, name)
+			name := printable(q.Name())
+			c.say("warning: %s may wait for an answer that nobody gives: --approve %s, or --reject %s", printable(q.Who()), name, name)
 		}
 	}
 }
@@ -474,11 +473,10 @@ func (c *cli) answerLocally(ctx context.Context, answers localrun.Answers, plan 
 	if yes, known := answers.To(q, plan); known {
 		return yes, nil
 	}
-	name := cmp.Or(q.Environment, q.Stage)
+	q.Stage, q.Job, q.Environment, q.Instructions = printable(q.Stage), printable(q.Job), printable(q.Environment), printable(q.Instructions)
 	if _, person := c.terminal(); !person {
-		return false, fault.New(fault.Invalid, "needs-terminal", "stage %s waits for an answer, and stdin is not a terminal", q.Stage).Got("%s", cmp.Or(q.Instructions, "environment "+q.Environment)).
-			Try("--approve %s, or --reject %s", name, name)
+		return false, fault.New(fault.Invalid, "needs-terminal", "%s waits for an answer, and stdin is not a terminal", q.Who()).Got("%s", q.Instructions).
+			Try("--approve %s, or --reject %s", q.Name(), q.Name())
 	}
-	q.Stage, q.Environment, q.Instructions = printable(q.Stage), printable(q.Environment), printable(q.Instructions)
 	return q.AskPerson(ctx, c.Stdin, c.Stderr)
 }

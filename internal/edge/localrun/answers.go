@@ -2,11 +2,13 @@ package localrun
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
@@ -21,6 +23,33 @@ type Question struct {
 	Environment  string // "" = a step asks, or the stage is started by hand
 	Instructions string
 }
+
+// Who is what waits: a job, or else a stage and its environment.
+func (q Question) Who() string {
+	var parts []string
+	if q.Job != "" && q.Environment == "" {
+		parts = append(parts, "job "+q.Job)
+	}
+	if q.Stage != pipeline.DefaultStage {
+		parts = append(parts, "stage "+q.Stage)
+	}
+	if q.Environment != "" {
+		parts = append(parts, "environment "+q.Environment)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Name is that of the nearest thing by which flags give the answer.
+func (q Question) Name() string {
+	name := cmp.Or(q.Environment, q.Job, q.Stage)
+	if strings.Contains(name, " ") {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
+// sentence begins one.
+func sentence(words string) string { return strings.ToUpper(words[:1]) + words[1:] }
 
 // Answers are those that flags and the local file give.
 type Answers struct {
@@ -120,10 +149,6 @@ func (a Answers) Questions(plan *pipeline.Plan) iter.Seq[Question] {
 // AskPerson asks on a terminal until there is a yes or a no, for as long as ctx
 // lasts. When ctx ends, a line is still read: who waits for it ends before long.
 func (q Question) AskPerson(ctx context.Context, in io.Reader, out io.Writer) (bool, error) {
-	stage := q.Stage
-	if q.Environment != "" {
-		stage += " (environment " + q.Environment + ")"
-	}
 	if q.Instructions != "" {
 		_, _ = fmt.Fprintln(out, q.Instructions)
 	}
@@ -146,7 +171,7 @@ func (q Question) AskPerson(ctx context.Context, in io.Reader, out io.Writer) (b
 		}
 	}()
 	for {
-		_, _ = fmt.Fprintf(out, "Stage %s waits for you. Type yes to go on, no to reject: ", stage)
+		_, _ = fmt.Fprintf(out, "%s waits for you. Type yes to go on, no to reject: ", sentence(q.Who()))
 		more <- struct{}{}
 		select {
 		case <-ctx.Done():
@@ -154,7 +179,8 @@ func (q Question) AskPerson(ctx context.Context, in io.Reader, out io.Writer) (b
 			return false, ctx.Err()
 		case err := <-failed:
 			_, _ = fmt.Fprintln(out)
-			return false, fault.Wrap(err, fault.Invalid, "needs-terminal", "stage %s waits for an answer, and stdin has none", q.Stage)
+			return false, fault.Wrap(err, fault.Invalid, "needs-terminal", "%s waits for an answer, and stdin has none", q.Who()).
+				Try("answer beforehand: --approve %s, or --reject %s", q.Name(), q.Name())
 		case line := <-lines:
 			switch strings.ToLower(strings.TrimSpace(line)) {
 			case "yes", "y":

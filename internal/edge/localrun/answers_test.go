@@ -75,3 +75,29 @@ func TestAskPerson(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestQuestionsNameWhatWaits(t *testing.T) {
+	for _, c := range []struct {
+		q         Question
+		who, name string
+	}{
+		{Question{Stage: "ship", Environment: "production"}, "stage ship, environment production", "production"},
+		{Question{Stage: pipeline.DefaultStage, Environment: "blue green"}, "environment blue green", `"blue green"`},
+		{Question{Stage: "ship", Job: "sign"}, "job sign, stage ship", "sign"},
+		{Question{Stage: pipeline.DefaultStage, Job: "sign"}, "job sign", "sign"},
+		{Question{Stage: "ship"}, "stage ship", "ship"},
+	} {
+		if c.q.Who() != c.who || c.q.Name() != c.name {
+			t.Errorf("%+v: %q, %q", c.q, c.q.Who(), c.q.Name())
+		}
+		var out bytes.Buffer
+		_, err := c.q.AskPerson(context.Background(), strings.NewReader(""), &out)
+		if want := strings.ToUpper(c.who[:1]) + c.who[1:] + " waits for you."; !strings.HasPrefix(out.String(), want) {
+			t.Errorf("asks %q, want %q", out.String(), want)
+		}
+		var f *fault.Error
+		if !errors.As(err, &f) || !strings.Contains(f.Do, "--approve "+c.name) {
+			t.Errorf("no answer: %v", err)
+		}
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -27,20 +26,20 @@ type View struct {
 	Folder string // receives events.jsonl and logs/; "" = nothing is kept
 	Lost   func() // is called once, when nobody reads Out any more; nil = that is an error
 
-	scripts map[stepKey]*preamble
-	events  *os.File
-	logs    map[stepKey]*os.File
-	order   map[string]int // steps of a job that have a log
-	counts  map[run.Result]int
-	warned  int // steps that warned
-	lost    bool
-	err     error
+	output output
+	events *os.File
+	logs   map[stepKey]*os.File
+	order  map[string]int // steps of a job that have a log
+	counts map[run.Result]int
+	warned int // steps that warned
+	lost   bool
+	err    error
 }
 
 // Event prints one event and keeps it.
 func (v *View) Event(e run.Event) {
 	if v.logs == nil {
-		v.scripts, v.logs, v.order, v.counts = map[stepKey]*preamble{}, map[stepKey]*os.File{}, map[string]int{}, map[run.Result]int{}
+		v.output, v.logs, v.order, v.counts = output{}, map[stepKey]*os.File{}, map[string]int{}, map[run.Result]int{}
 	}
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -79,97 +78,15 @@ type stepKey struct {
 
 func keyOf(e run.Event) stepKey { return stepKey{e.Stage + "/" + e.Job, e.Step, e.Order} }
 
-// preamble is what stands in a log before the output of a step's program: which
-// step and task it is, that a script is written to a file, its text, and how it is
-// called. A person has it in the file already, so it is left to the log.
-type preamble struct {
-	held []string
-	at   int // beforeScript, inHeader, inScript or callOfScript; then everything is the script's, or nothing (whySkipped)
-}
-
-// Frames reports whether a line of a log says nothing but that a step begins or
-// ends.
-func Frames(line string) bool {
-	return strings.HasPrefix(line, startsStep) || strings.HasPrefix(line, "##[section]Finishing: ")
-}
-
-const startsStep = "##[section]Starting: "
-
-// headerFrame stands above and below what a log says of the task.
-var headerFrame = strings.Repeat("=", 78)
-
-const (
-	beforeScript = iota
-	inHeader
-	inScript
-	callOfScript
-	afterScript
-	whySkipped
-
-	maxHeld = 100 // lines
-)
-
-// lines are those to show now. The end of a step shows what was held back.
+// lines are those to show of a log's line, or of the end of a step.
 func (v *View) lines(e run.Event) []string {
-	key := keyOf(e)
-	p := v.scripts[key]
-	if e.Type == "step" {
-		delete(v.scripts, key)
-		if p == nil || p.at != inScript || v.Quiet {
-			return nil
-		}
-		return p.held
-	}
-	if v.Quiet || v.All {
-		if v.Quiet {
-			return nil
-		}
+	switch {
+	case v.Quiet, v.All && e.Type == "step":
+		return nil
+	case v.All:
 		return []string{e.Line}
 	}
-	if p == nil {
-		p = &preamble{}
-		v.scripts[key] = p
-	}
-	return p.next(e.Line)
-}
-
-func (p *preamble) next(line string) []string {
-	starts := strings.HasSuffix(line, " Starting Command Output ===========================")
-	switch {
-	case strings.HasPrefix(line, startsStep): // what stood before, such as of containers, was not the step's
-		p.at, p.held = beforeScript, nil
-		return nil
-	case Frames(line) || p.at == whySkipped:
-		return nil
-	case p.at == beforeScript && line == run.SkipLine:
-		p.at = whySkipped
-		return nil
-	case p.at == beforeScript && strings.HasPrefix(line, "##[debug]"):
-		return []string{line}
-	case p.at == beforeScript && line == headerFrame:
-		p.at = inHeader
-		return nil
-	case p.at == inHeader:
-		if line == headerFrame {
-			p.at = beforeScript
-		}
-		return nil
-	case (p.at == beforeScript || p.at == inScript) && starts:
-		p.at, p.held = callOfScript, nil
-		return nil
-	case p.at == beforeScript && line == "Generating script.":
-		p.at, p.held = inScript, []string{line}
-		return nil
-	case p.at == inScript && len(p.held) < maxHeld:
-		p.held = append(p.held, line)
-		return nil
-	case p.at == callOfScript && strings.HasPrefix(line, "[command]"):
-		p.at = afterScript
-		return nil
-	}
-	shown := slices.Concat(p.held, []string{line})
-	p.at, p.held = afterScript, nil
-	return shown
+	return v.output.lines(e)
 }
 
 // took is shown of steps.

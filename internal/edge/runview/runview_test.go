@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -136,7 +137,7 @@ func TestScreen(t *testing.T) {
 	rows := 40
 	s := &Screen{Out: &out, Plain: true, Now: func() time.Time { return began.Add(67 * time.Second) }, Size: func() (int, int) { return 30, rows }}
 	for _, line := range []string{"one", "two", "\x1b[31mthree\x1b[2J\x07", "four is rather long for it"} {
-		s.Event(run.Event{Type: "log", Stage: "verify", Job: "build", Step: "Make", Line: line})
+		s.Event(run.Event{Type: "log", Stage: "verify", Job: "build", Step: "Make", Order: 1, Line: line})
 	}
 	s.Look(d)
 	s.Look(d) // nothing new, nothing painted
@@ -161,5 +162,44 @@ func TestScreen(t *testing.T) {
 	s.Look(d)
 	if got, want := out.String(), "\x1b[11A\x1b[J  ↷ build  Build and test\n○ ship\n  ○ go\n"; !strings.HasSuffix(got, "○ ship\n  ○ go\n") || !strings.HasPrefix(got, "\x1b[11A\x1b[J") || strings.Count(got, "\n") != 3 {
 		t.Errorf("got\n%qwant something like\n%q", got, want)
+	}
+}
+
+// Under a step that failed stands what its program said, and not what its log says
+// around that, nor what another step of the same name said.
+func TestScreenShowsWhatTheProgramSaid(t *testing.T) {
+	step := func(order int) run.Step {
+		return run.Step{Order: order, DisplayName: "Bash", State: run.Completed, Result: run.Failed, Started: began, Finished: began}
+	}
+	d := &run.Detail{Run: &run.Run{State: run.InProgress}, Stages: []*run.Stage{{Name: pipeline.DefaultStage}},
+		Phases: []*run.Phase{{Stage: pipeline.DefaultStage, Name: "unit"}},
+		Jobs: []*run.Job{{Stage: pipeline.DefaultStage, Phase: "unit", Name: "go126", DisplayName: "unit go126", State: run.Completed, Result: run.Failed, Started: began, Finished: began,
+			Steps: []run.Step{step(1), step(2)}}}}
+	var out bytes.Buffer
+	s := &Screen{Out: &out, Plain: true, Now: func() time.Time { return began }, Size: func() (int, int) { return 80, 40 }}
+	for order, text := range []string{"", "first", ""} {
+		if order == 0 {
+			continue
+		}
+		for _, line := range []string{startsStep + "Bash", headerFrame, "Task         : Bash", headerFrame, "Generating script.", "echo " + text} {
+			s.Event(run.Event{Type: "log", Stage: pipeline.DefaultStage, Job: "unit go126", Step: "Bash", Order: order, Line: line})
+		}
+		if text != "" {
+			for _, line := range []string{"========================== Starting Command Output ===========================", "[command]bash x.sh", text, "##[section]Finishing: Bash"} {
+				s.Event(run.Event{Type: "log", Stage: pipeline.DefaultStage, Job: "unit go126", Step: "Bash", Order: order, Line: line})
+			}
+		}
+		s.Event(run.Event{Type: "step", Stage: pipeline.DefaultStage, Job: "unit go126", Step: "Bash", Order: order, Result: run.Failed})
+	}
+	s.Look(d)
+	want := `✗ unit go126  0.0 s
+  ✗ Bash  0.0 s
+      first
+  ✗ Bash  0.0 s
+      Generating script.
+      echo${" "}
+`
+	if want = strings.ReplaceAll(want, `${" "}`, " "); out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }

@@ -22,23 +22,24 @@ type Screen struct {
 
 	painted string
 	rows    int // of what was painted last
-	tail    map[string][]string
+	output  output
+	tail    map[stepKey][]string
 }
 
 // tailLines is how many of the last lines of a step are shown.
 const tailLines, failedLines = 3, 10
 
-// Event remembers the last lines of every step.
+// Event remembers the last lines of every step's output.
 func (s *Screen) Event(e run.Event) {
-	if e.Type != "log" {
+	if e.Type != "log" && e.Type != "step" {
 		return
 	}
 	if s.tail == nil {
-		s.tail = map[string][]string{}
+		s.output, s.tail = output{}, map[stepKey][]string{}
 	}
-	key := e.Stage + "/" + e.Job + "/" + e.Step
-	s.tail[key] = append(s.tail[key], e.Line)
-	s.tail[key] = s.tail[key][max(0, len(s.tail[key])-failedLines):]
+	key := keyOf(e)
+	tail := append(s.tail[key], s.output.lines(e)...)
+	s.tail[key] = tail[max(0, len(tail)-failedLines):]
 }
 
 // Look paints the run as it is now, if that differs from what is on the screen.
@@ -92,7 +93,7 @@ func (s *Screen) phase(d *run.Detail, p *run.Phase, indent string) []string {
 				name += " " + j.Name
 			}
 			about := cause(run.Event{Cause: j.Cause})
-			if j.DisplayName != "" && j.DisplayName != j.Name {
+			if j.DisplayName != "" && j.DisplayName != j.Name && j.DisplayName != name {
 				about = "  " + j.DisplayName + about
 			}
 			out = append(out, s.line(indent, j.State, j.Result, name, about, j.Started, j.Finished))
@@ -123,7 +124,7 @@ func (s *Screen) steps(j *run.Job, name, indent string) []string {
 			continue
 		}
 		out = append(out, s.line(indent, st.State, st.Result, word, "", st.Started, st.Finished))
-		tail := s.tail[j.Stage+"/"+name+"/"+word]
+		tail := s.tail[stepKey{j.Stage + "/" + name, word, st.Order}]
 		switch {
 		case st.State == run.InProgress:
 			tail = tail[max(0, len(tail)-tailLines):]
