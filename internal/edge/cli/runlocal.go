@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -172,6 +173,9 @@ func (c *cli) watchFiles(ctx context.Context, root string, once func(context.Con
 			stop()
 			err = <-ended
 		case err = <-ended:
+			if errors.Is(err, errUnread) {
+				return err
+			}
 			if err != nil {
 				c.report(ctx, err)
 			}
@@ -347,11 +351,17 @@ func (c *cli) execute(ctx context.Context, o *localFlags, job *localrun.Request,
 		_ = os.RemoveAll(filepath.Join(folder, "work"))
 	}
 	c.sayEnd(end, view.Warned(), filepath.Join(folder, "logs"))
-	if failed {
+	switch {
+	case view.Unread():
+		return errUnread
+	case failed:
 		return exitCode(1)
 	}
 	return nil
 }
+
+// errUnread ends a run that nobody reads any more.
+var errUnread = fmt.Errorf("nobody reads the output: %w", exitCode(1))
 
 // sayEnd is the last line of a run: its result, how many of its steps warned, and
 // where the logs are.

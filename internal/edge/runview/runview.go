@@ -70,6 +70,9 @@ func (v *View) Event(e run.Event) {
 // Warned is how many steps have given warnings.
 func (v *View) Warned() int { return v.warned }
 
+// Unread reports whether Out was closed before the end.
+func (v *View) Unread() bool { return v.lost }
+
 // stepKey tells steps of one name apart.
 type stepKey struct {
 	job, step string
