@@ -174,7 +174,7 @@ func (c *cli) watchFiles(ctx context.Context, root string, once func(context.Con
 			err = <-ended
 		case err = <-ended:
 			if errors.Is(err, errUnread) {
-				return err
+				break
 			}
 			if err != nil {
 				c.report(ctx, err)
@@ -185,7 +185,7 @@ func (c *cli) watchFiles(ctx context.Context, root string, once func(context.Con
 			file = <-changed
 		}
 		stop()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errUnread) {
 			return err
 		}
 		c.say("\n%s has changed.", printable(file))
