@@ -133,7 +133,8 @@ keys({
 });
 
 function focusOn(selector, click) {
-  const el = document.querySelector(selector);
+  const all = [...document.querySelectorAll(selector)];
+  const el = all[(all.indexOf(document.activeElement) + 1) % all.length]; // again: the next one
   if (!el) return;
   el.focus();
   el.scrollIntoView({ block: 'nearest' });

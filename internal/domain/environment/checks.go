@@ -120,6 +120,9 @@ func (s *Service) evaluate(ctx context.Context, g Gate, env *Environment, c *Che
 // `trigger: manual` starts.
 const manualStart = "manual-start"
 
+// Starts reports whether a yes starts a stage by hand, and a no leaves it out.
+func (a *Approval) Starts() bool { return a.CheckID == manualStart }
+
 // startVerdict waits until somebody who may queue runs starts the stage. A no
 // leaves it out, which is no failure. Who started it has started its further
 // attempts: somebody asks for those, too.

@@ -239,6 +239,30 @@ func TestApprovalIsDecidedByItsApprover(t *testing.T) {
 	}
 }
 
+// Whatever a run asks, at once or by a job of a stage under way, is answered on its
+// page.
+func TestRunShowsEveryQuestion(t *testing.T) {
+	w := newWorld(t)
+	insert(w, w.s.Environments.Approvals, &environment.Approval{ID: "ap2", ProjectID: w.project.ID, RunID: "7", Stage: "build", Attempt: 1, JobID: "j1", Minimum: 1, AllowSelf: true,
+		Instructions: "Look at the page " + evil, Status: environment.Pending, Created: w.now, Expires: w.now.Add(time.Hour)})
+	insert(w, w.s.Environments.Approvals, &environment.Approval{ID: "ap3", ProjectID: w.project.ID, RunID: "7", Stage: "release", Attempt: 1, CheckID: "manual-start", Minimum: 1, AllowSelf: true,
+		Status: environment.Pending, Created: w.now})
+	for _, page := range []string{"/harbor/shop/runs/7", "/harbor/shop/runs/7/jobs/build.compile"} {
+		body := w.ask("GET", page, "contributor", nil).Body.String()
+		for _, want := range []string{"compile waits for you", "Look at the page", "the job is rejected, if nobody answers", `action="/approvals/ap1"`, `action="/approvals/ap2"`, `action="/approvals/ap3"`, "Leave out"} {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s does not say %q", page, want)
+			}
+		}
+		if strings.Contains(body, evil) {
+			t.Errorf("%s: instructions are not escaped", page)
+		}
+	}
+	if body := w.ask("GET", "/harbor/shop/runs/7", "reader", nil).Body.String(); !strings.Contains(body, "compile waits for anyone who may queue runs") || strings.Contains(body, `action="/approvals/`) {
+		t.Error("who may not answer is asked")
+	}
+}
+
 func TestPullRequestVoteCommentComplete(t *testing.T) {
 	w := newWorld(t)
 	base := "/harbor/shop/repos/storefront/pulls/3"

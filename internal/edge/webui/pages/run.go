@@ -120,6 +120,52 @@ type ApprovalView struct {
 	Commits       []repos.Commit
 }
 
+// Validations are the open questions of jobs.
+func (v *RunView) Validations() []*ApprovalView {
+	var list []*ApprovalView
+	for _, a := range v.Approvals {
+		if a.Approval.Status == environment.Pending && a.Approval.JobID != "" {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// jobOf is the name of the job that asks, or of its stage.
+func (v *RunView) jobOf(a *ApprovalView) string {
+	for _, s := range v.Stages {
+		for _, j := range s.Jobs {
+			if j.Job.ID == a.Approval.JobID {
+				return j.Name
+			}
+		}
+	}
+	return a.Approval.Stage
+}
+
+// validators are those who may answer.
+func validators(a *ApprovalView) string {
+	if a.Yours {
+		return "you"
+	}
+	return a.Who
+}
+
+// yesWord and noWord stand on the buttons of a decision.
+func yesWord(a *ApprovalView) string {
+	if a.Approval.Starts() {
+		return "Start"
+	}
+	return "Approve"
+}
+
+func noWord(a *ApprovalView) string {
+	if a.Approval.Starts() {
+		return "Leave out"
+	}
+	return "Reject"
+}
+
 // ApprovalMark is how an approval looks.
 func ApprovalMark(a *ApprovalView) Mark {
 	switch a.Approval.Status {
