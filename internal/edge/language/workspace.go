@@ -6,6 +6,7 @@ package language
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -243,7 +244,8 @@ func (w Workspace) Compile(ctx context.Context, file string) (*pipeline.Plan, []
 		return nil, nil, err
 	}
 	defer src.Close()
-	return pipeline.Compile(ctx, src, w.Input(rel))
+	plan, diags, err := pipeline.Compile(ctx, src, w.Input(rel))
+	return plan, w.withTop(src, diags), err
 }
 
 // Expand expands one file of the workspace.
@@ -253,5 +255,20 @@ func (w Workspace) Expand(ctx context.Context, file string) (*pipeline.Expanded,
 		return nil, nil, err
 	}
 	defer src.Close()
-	return pipeline.Expand(ctx, src, w.Input(rel))
+	expanded, diags, err := pipeline.Expand(ctx, src, w.Input(rel))
+	return expanded, w.withTop(src, diags), err
+}
+
+// withTop says of a file that is not there which folder counted as the top, where
+// no repository and nobody says it.
+func (w Workspace) withTop(src *Source, diags []pipeline.Diagnostic) []pipeline.Diagnostic {
+	if w.Root != "" || checkoutOf(src.checkout) != "" {
+		return diags
+	}
+	for i := range diags {
+		if d := &diags[i]; d.Code == "file-not-found" {
+			d.Do += fmt.Sprintf("; that is %s here, as no repository holds the pipeline: --root FOLDER names another", src.checkout)
+		}
+	}
+	return diags
 }
