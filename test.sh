@@ -23,6 +23,7 @@ need curl curl # what a sandboxed job reaches
 need ssh openssh-client
 need gcc "gcc libc6-dev" # the race detector links with C
 export CGO_ENABLED=1 # for the tests only: the product is built without
+export GORACE="atexit_sleep_ms=0${GORACE:+ $GORACE}" # test programs end at once, not after a second
 tools=$(go env GOPATH)/bin
 
 say "build"
