@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock.dev/penstock/internal/base/fault"
+	"penstock.dev/penstock/internal/domain/pipeline"
+	"penstock.dev/penstock/internal/edge/language"
+	"penstock.dev/penstock/internal/edge/localrun"
 )
 
 type approvalRow struct {
@@ -165,4 +168,37 @@ func (c *cli) whyText(w whyDetail) string {
 		fmt.Fprintf(&b, "    agent %s: %s%s\n", a.Name, a.Status, map[bool]string{true: ", lacks " + strings.Join(a.Lacks, ", ")}[len(a.Lacks) > 0])
 	}
 	return b.String()
+}
+
+// answers are what flags and the local file say to the questions of a run.
+func (o *localFlags) answers(local *language.LocalFile) localrun.Answers {
+	return localrun.Answers{Approve: o.approve, Reject: o.reject, Local: local}
+}
+
+// questions warns of what the run may ask when nobody is there to answer. It is
+// no error: a condition may leave the question out.
+func (c *cli) questions(o *localFlags, local *language.LocalFile, plan *pipeline.Plan) {
+	if _, person := c.terminal(); person {
+		return
+	}
+	answers := o.answers(local)
+	for q := range answers.Questions(plan) {
+		if _, known := answers.To(q, plan); !known {
+			name := printable(q.Name())
+			c.say("warning: %s may wait for an answer that nobody gives: --approve %s, or --reject %s", printable(q.Who()), name, name)
+		}
+	}
+}
+
+// answerLocally answers an approval: by flags, by the local file, by the person.
+func (c *cli) answerLocally(ctx context.Context, answers localrun.Answers, plan *pipeline.Plan, q localrun.Question) (bool, error) {
+	if yes, known := answers.To(q, plan); known {
+		return yes, nil
+	}
+	q.Stage, q.Job, q.Environment, q.Instructions = printable(q.Stage), printable(q.Job), printable(q.Environment), printable(q.Instructions)
+	if _, person := c.terminal(); !person {
+		return false, fault.New(fault.Invalid, "needs-terminal", "%s waits for an answer, and stdin is not a terminal", q.Who()).Got("%s", q.Instructions).
+			Try("--approve %s, or --reject %s", q.Name(), q.Name())
+	}
+	return q.AskPerson(ctx, c.Stdin, c.Stderr)
 }

@@ -85,18 +85,30 @@ func (c *cli) asLocal(cmd *cobra.Command) *cobra.Command {
 		case len(args) == 1 && isPipelineFile(args[0]):
 			return c.runFile(cmd.Context(), o, args[0])
 		case len(args) == 0:
-			if file := localrun.UsualFile(c.path(".")); file != "" {
-				return c.runFile(cmd.Context(), o, file)
+			file := localrun.UsualFile(c.path("."))
+			if file == "" {
+				return c.noPipeline(errors.New("no azure-pipelines.yml here, nor above up to the top of the checkout"))
 			}
+			return c.runFile(cmd.Context(), o, file)
 		}
 		return inner(cmd, args)
 	}
 	return cmd
 }
 
+// noPipeline is the error of who names no pipeline, with those that are near.
+func (c *cli) noPipeline(err error) *fault.Error {
+	e := fault.Wrap(err, fault.Invalid, "file-unreadable", "there is no pipeline file here").Try("penstock run FILE; without FILE it is azure-pipelines.yml")
+	near := localrun.Candidates(c.path("."))
+	if len(near) == 1 {
+		e = e.Try("penstock run %s", near[0])
+	}
+	return e.Got("%s", strings.Join(near, ", "))
+}
+
 func (c *cli) runFile(ctx context.Context, o *localFlags, file string) error {
 	if _, err := os.Stat(c.path(file)); err != nil {
-		return fault.Wrap(err, fault.Invalid, "file-unreadable", "there is no pipeline file here").At("%s", file).Try("penstock run FILE; without FILE it is azure-pipelines.yml")
+		return c.noPipeline(err).At("%s", file)
 	}
 	w, err := c.workspace(&o.compileFlags)
 	if err != nil {
@@ -457,36 +469,3 @@ func (c *cli) screen() *runview.Screen {
 }
 
 func (c *cli) resultMark(r run.Result) string { return c.markOf("completed", string(r)) }
-
-// answers are what flags and the local file say to the questions of a run.
-func (o *localFlags) answers(local *language.LocalFile) localrun.Answers {
-	return localrun.Answers{Approve: o.approve, Reject: o.reject, Local: local}
-}
-
-// questions warns of what the run may ask when nobody is there to answer. It is
-// no error: a condition may leave the question out.
-func (c *cli) questions(o *localFlags, local *language.LocalFile, plan *pipeline.Plan) {
-	if _, person := c.terminal(); person {
-		return
-	}
-	answers := o.answers(local)
-	for q := range answers.Questions(plan) {
-		if _, known := answers.To(q, plan); !known {
-			name := printable(q.Name())
-			c.say("warning: %s may wait for an answer that nobody gives: --approve %s, or --reject %s", printable(q.Who()), name, name)
-		}
-	}
-}
-
-// answerLocally answers an approval: by flags, by the local file, by the person.
-func (c *cli) answerLocally(ctx context.Context, answers localrun.Answers, plan *pipeline.Plan, q localrun.Question) (bool, error) {
-	if yes, known := answers.To(q, plan); known {
-		return yes, nil
-	}
-	q.Stage, q.Job, q.Environment, q.Instructions = printable(q.Stage), printable(q.Job), printable(q.Environment), printable(q.Instructions)
-	if _, person := c.terminal(); !person {
-		return false, fault.New(fault.Invalid, "needs-terminal", "%s waits for an answer, and stdin is not a terminal", q.Who()).Got("%s", q.Instructions).
-			Try("--approve %s, or --reject %s", q.Name(), q.Name())
-	}
-	return q.AskPerson(ctx, c.Stdin, c.Stderr)
-}

@@ -3,12 +3,16 @@ package localrun
 import (
 	"bytes"
 	"context"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
+	"penstock.dev/penstock/internal/base/pattern"
 	"penstock.dev/penstock/internal/domain/run"
 )
 
@@ -69,4 +73,72 @@ func git(ctx context.Context, root string, args ...string) string {
 		return ""
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// UsualFile is where a pipeline is when nobody says: in a folder or above it, up
+// to the root of the checkout; "" where there is none.
+func UsualFile(from string) string {
+	dir, err := filepath.Abs(from)
+	if err != nil {
+		return ""
+	}
+	for {
+		for _, name := range []string{"azure-pipelines.yml", "azure-pipelines.yaml", ".azure-pipelines.yml", ".azure-pipelines/azure-pipelines.yml", ".azuredevops/azure-pipelines.yml"} {
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+				return Relative(from, filepath.Join(dir, name))
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {
+			return ""
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// Bounds of a search for pipelines.
+const (
+	mostEntries    = 5000
+	mostCandidates = 5
+	mostBytes      = 64 << 10 // of a file that is looked into
+)
+
+// pipelineKey begins a line of a pipeline, or of its template.
+var pipelineKey = pattern.Lazy(`(?m)^(?:trigger|pr|schedules|steps|jobs|stages|extends)[ \t]*:`)
+
+// Candidates are files below a folder that look like pipelines, the nearest
+// first, for who has named none.
+func Candidates(folder string) []string {
+	var found []string
+	entries := 0
+	_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if entries++; entries > mostEntries {
+			return fs.SkipAll
+		}
+		if err != nil {
+			return fs.SkipDir
+		}
+		name := d.Name()
+		switch {
+		case name == ".gitlab-ci.yml":
+		case d.IsDir() && slices.Contains([]string{".git", ".github", ".penstock", "node_modules", "vendor"}, name):
+			return fs.SkipDir
+		case d.Type().IsRegular() && (strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml")) && isPipeline(path):
+			found = append(found, Relative(folder, path))
+		}
+		return nil
+	})
+	slices.SortStableFunc(found, func(a, b string) int {
+		return strings.Count(a, string(filepath.Separator)) - strings.Count(b, string(filepath.Separator))
+	})
+	return found[:min(len(found), mostCandidates)]
+}
+
+func isPipeline(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, mostBytes))
+	return err == nil && pipelineKey().Match(text)
 }

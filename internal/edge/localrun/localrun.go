@@ -5,7 +5,6 @@ package localrun
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -120,24 +119,4 @@ func Relative(from, path string) string {
 		return rel
 	}
 	return path
-}
-
-// UsualFile is where a pipeline is when nobody says: in a folder or above it, up
-// to the root of the checkout; "" where there is none.
-func UsualFile(from string) string {
-	dir, err := filepath.Abs(from)
-	if err != nil {
-		return ""
-	}
-	for {
-		for _, name := range []string{"azure-pipelines.yml", "azure-pipelines.yaml", ".azure-pipelines.yml", ".azure-pipelines/azure-pipelines.yml", ".azuredevops/azure-pipelines.yml"} {
-			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
-				return Relative(from, filepath.Join(dir, name))
-			}
-		}
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {
-			return ""
-		}
-		dir = filepath.Dir(dir)
-	}
 }

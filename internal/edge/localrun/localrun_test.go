@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,5 +145,31 @@ func TestFolderThatCannotBeMade(t *testing.T) {
 	}
 	if _, _, err := newFolder(root); fault.CodeOf(err) != "not-writable" {
 		t.Error(err)
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"build/deep/ci.yml": "trigger: none\n", "build/ci.yaml": "pool: x\nsteps :\n- bash: x\n", "docs.yml": "title: steps\n  steps: no\n", "ci.txt": "steps:\n",
+		".azure/pr.yml": "# a comment\nextends:\n  template: x\n", ".github/workflows/a.yml": "jobs:\n", ".gitlab-ci.yml": "stages:\n", "node_modules/x/ci.yml": "jobs:\n",
+	} {
+		path := filepath.Join(folder, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := Candidates(folder)
+	for i := range got {
+		got[i] = filepath.ToSlash(got[i])
+	}
+	if want := []string{".azure/pr.yml", "build/ci.yaml", "build/deep/ci.yml"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := Candidates(filepath.Join(folder, "nowhere")); got != nil {
+		t.Errorf("of a folder that is not there: %v", got)
 	}
 }
