@@ -38,6 +38,7 @@ type LocalOptions struct {
 	Repositories map[string]string // alias or name → folder
 	Parameters   map[string]any
 	Variables    map[string]string
+	Secrets      map[string]string     // variables, as the pipeline's settings would have them
 	Groups       map[string]LocalGroup // variable groups by name
 	Connections  []serviceconnection.Spec
 	SecureFiles  map[string][]byte    // name → content
@@ -291,6 +292,15 @@ func (l *local) queue(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if len(l.o.Secrets) > 0 {
+		if _, err := l.Server.groups.Put(ctx, &variablegroup.Group{ProjectID: l.project.ID, Name: secretSettings}, l.o.Secrets); err != nil {
+			return "", err
+		}
+		p.Groups = []string{secretSettings}
+		if err := l.runs.Pipelines.Save(ctx, p); err != nil {
+			return "", err
+		}
+	}
 	q := l.from.Request("refs/heads/"+branch, commit, l.o.Reason)
 	q.Pipeline, q.Parameters, q.Variables, q.Only, q.Strict = p, l.o.Parameters, l.o.Variables, l.o.Only, true
 	if err := l.environmentsOf(ctx, q); err != nil {
@@ -309,6 +319,9 @@ func (l *local) queue(ctx context.Context) (string, error) {
 	}
 	return r.ID, nil
 }
+
+// secretSettings is the group in which secrets of the pipeline's settings stand.
+const secretSettings = "secrets of the settings"
 
 func (l *local) groupsOf(ctx context.Context) error {
 	for _, spec := range l.o.Connections {

@@ -211,8 +211,13 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range settings {
+	for name, value := range settings.Variables {
 		set.put(Variable{Name: name, Value: value})
+	}
+	for _, name := range settings.Groups {
+		if err := s.addVariable(ctx, g, j, spec, set, pipeline.Variable{Group: name}); err != nil {
+			return nil, err
+		}
 	}
 	given()
 	stage := g.plan.Stage(j.Stage)

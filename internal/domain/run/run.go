@@ -22,6 +22,9 @@ type Pipeline struct {
 	Name      string            `json:"name"`
 	Path      string            `json:"path"` // without a leading slash
 	Variables map[string]string `json:"variables,omitempty"`
+	// Groups are variable groups that its jobs have beside those that the file names,
+	// which win.
+	Groups []string `json:"groups,omitempty"`
 	// Waiting holds, by branch, the newest push that a batching trigger keeps
 	// back while a run of the branch is active.
 	Waiting map[string]Waiting `json:"waiting,omitempty"`

@@ -226,9 +226,11 @@ func (s *Service) AdvanceRun(ctx context.Context, id string) error {
 		if g.groups, err = s.groupValues(ctx, d.Run.ProjectID, d.Plan); err != nil {
 			return err
 		}
-		if g.settings, err = s.settings(ctx, d.Run.PipelineID); err != nil {
+		settings, err := s.settings(ctx, d.Run.PipelineID)
+		if err != nil {
 			return err
 		}
+		g.settings = settings.Variables
 		var failed error
 		g.next = s.numbers(ctx, &failed)
 		for pass := 0; ; pass++ {
@@ -313,17 +315,14 @@ func (s *Service) passChecks(ctx context.Context, g *graph) (map[string]environm
 	return verdicts, nil
 }
 
-// settings are the variables of a pipeline that stand in no file. A run goes on
-// when its pipeline has been deleted.
-func (s *Service) settings(ctx context.Context, pipelineID string) (map[string]string, error) {
+// settings is the pipeline with what stands in no file. A run goes on when its
+// pipeline has been deleted.
+func (s *Service) settings(ctx context.Context, pipelineID string) (*Pipeline, error) {
 	p, err := s.Pipelines.Get(ctx, pipelineID)
 	if fault.Is(err, fault.NotFound) {
-		return nil, nil
+		return &Pipeline{}, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return p.Variables, nil
+	return p, err
 }
 
 // groupValues reads the variables of groups that conditions may use; secrets

@@ -223,7 +223,11 @@ func (c *cli) compiled(ctx context.Context, o *localFlags, w language.Workspace,
 	}
 	job := &localrun.Request{Root: root, File: rel, Checkout: localrun.Look(ctx, root, o.event), Parameters: w.Input(rel).Parameters, Variables: map[string]string{}, Only: o.only, Event: o.event, Jobs: o.jobs, Keep: o.keep,
 		Plain: map[string]map[string]string{}, Secret: map[string]map[string]string{}, SecureFiles: map[string][]byte{}}
-	maps.Copy(job.Variables, local.Variables)
+	for name, v := range local.Variables {
+		if v.Secret == "" {
+			job.Variables[name] = v.Text
+		}
+	}
 	maps.Copy(job.Variables, w.Variables)
 	w.Variables = job.Visible(ctx)
 	plan, diags, err := w.Compile(ctx, filepath.Join(root, rel))

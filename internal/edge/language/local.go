@@ -23,7 +23,7 @@ import (
 // It names secrets and never holds them.
 type LocalFile struct {
 	Local          string                           `yaml:"local"` // what the file is for; nothing reads it
-	Variables      map[string]string                `yaml:"variables"`
+	Variables      map[string]GroupValue            `yaml:"variables"`
 	VariableGroups map[string]map[string]GroupValue `yaml:"variableGroups"`
 	Secrets        map[string]SecretSource          `yaml:"secrets"`
 	Repositories   map[string]string                `yaml:"repositories"`

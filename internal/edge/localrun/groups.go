@@ -27,6 +27,9 @@ func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *langu
 	}
 	maps.Copy(sources, given)
 	m := &Missing{}
+	if err := r.settings(ctx, local, sources, given, env, m); err != nil {
+		return nil, err
+	}
 	for _, ref := range reference.Of(plan) {
 		if ref.Kind != reference.VariableGroup || r.Plain[ref.Name] != nil {
 			continue
@@ -62,6 +65,36 @@ func (r *Request) Outside(ctx context.Context, plan *pipeline.Plan, local *langu
 	}
 	r.pipelines(plan, local, m)
 	return m, r.connections(ctx, plan, local, sources, env, m)
+}
+
+// settings are the secrets that flags give, and those that the local file has
+// among its variables.
+func (r *Request) settings(ctx context.Context, local *language.LocalFile, sources, given map[string]language.SecretSource, env func(string) string, m *Missing) error {
+	named := map[string]string{}
+	for name, v := range local.Variables {
+		if v.Secret != "" {
+			named[name] = v.Secret
+		}
+	}
+	for name := range given {
+		named[name] = name
+	}
+	r.Settings = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		value, ok, err := local.Value(ctx, sources[named[name]], env)
+		if err != nil {
+			return err
+		}
+		switch _, flag := given[name]; {
+		case ok:
+			r.Settings[name] = value
+		case flag:
+			return fault.New(fault.Invalid, "secret-not-given", "--secret %s: the environment has no variable %s", name, name).Try("set it, or name a file: --secret %s=FILE", name)
+		default:
+			m.add("secret-not-given", fmt.Sprintf("variable %s has no value: there is no secret %s", name, named[name]))
+		}
+	}
+	return nil
 }
 
 // usedSecrets are those that the plan mentions as variables.

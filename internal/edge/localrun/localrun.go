@@ -22,6 +22,7 @@ type Request struct {
 	Repositories       map[string]string
 	Parameters         map[string]any
 	Variables          map[string]string
+	Settings           map[string]string            // secrets that the pipeline's settings would hold
 	Plain, Secret      map[string]map[string]string // variable groups: group → name → value
 	Connections        []serviceconnection.Spec
 	SecureFiles        map[string][]byte // name → content

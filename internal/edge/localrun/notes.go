@@ -36,7 +36,7 @@ func (r *Request) Notes(ctx context.Context, plan *pipeline.Plan, e Elsewhere, e
 			more = fmt.Sprintf(" and %d more", len(names)-shown)
 			names = names[:shown]
 		}
-		lines = append(lines, "warning: the file gives no value to "+strings.Join(names, ", ")+more+". What the pipeline's settings hold on the service comes here from --var NAME=VALUE, or variables in penstock.local.yml.")
+		lines = append(lines, "warning: the file gives no value to "+strings.Join(names, ", ")+more+". What the pipeline's settings hold on the service comes here from --var NAME=VALUE or --secret NAME=FILE, or variables in penstock.local.yml.")
 	}
 	return lines
 }

@@ -85,6 +85,9 @@ func inEnvironment(name string) bool {
 func (r *Request) defined(plan *pipeline.Plan) map[string]bool {
 	known := map[string]bool{}
 	add := func(name string) { known[strings.ToLower(name)] = true }
+	for name := range r.Settings {
+		add(name)
+	}
 	for name := range r.Variables {
 		add(name)
 	}
