@@ -3,7 +3,9 @@ package pipeline
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // String is the diagnostic in one line.
@@ -49,7 +51,41 @@ func Render(w io.Writer, diags []Diagnostic) {
 		renderOne(&b, g.d, strings.Join(g.chains, " and "))
 	}
 	// A writer that fails has its own way to say so; diagnostics have none.
-	_, _ = io.WriteString(w, b.String())
+	_, _ = io.WriteString(w, strings.Map(visible, b.String()))
+}
+
+// visible takes the power over a terminal from what a file holds, and over the
+// order in which its text is read.
+func visible(r rune) rune {
+	switch {
+	case r == '\t':
+		return ' '
+	case unicode.IsControl(r) && r != '\n', unicode.Is(unicode.Bidi_Control, r):
+		return unicode.ReplacementChar
+	}
+	return r
+}
+
+// Of a longer line is shown what stands around the place.
+const (
+	shownRunes  = 200
+	shownBefore = 80
+)
+
+// window cuts a line, and returns it with the column in what is left.
+func window(line []rune, column int) ([]rune, int) {
+	if len(line) <= shownRunes {
+		return line, column
+	}
+	from := max(0, min(column-1-shownBefore, len(line)-shownRunes))
+	shown := slices.Clone(line[from : from+shownRunes])
+	if from > 0 {
+		shown[0] = '…'
+	}
+	if from+shownRunes < len(line) {
+		shown[shownRunes-1] = '…'
+	}
+	return shown, column - from
 }
 
 // chainText names the calls that led to a place, the nearest first. Of a long
@@ -73,10 +109,10 @@ func renderOne(b *strings.Builder, d Diagnostic, includedBy string) {
 	b.WriteString(d.String())
 	b.WriteString("\n")
 	if strings.TrimSpace(d.Snippet) != "" {
-		line := []rune(strings.ReplaceAll(d.Snippet, "\t", " "))
-		width := max(1, min(d.Length, len(line)-d.Column+1))
+		line, column := window([]rune(strings.ReplaceAll(d.Snippet, "\t", " ")), d.Column)
+		width := max(1, min(d.Length, len(line)-column+1))
 		fmt.Fprintf(b, "%5d │ %s\n", d.Line, string(line))
-		fmt.Fprintf(b, "      │ %s%s\n", strings.Repeat(" ", max(0, d.Column-1)), strings.Repeat("^", width))
+		fmt.Fprintf(b, "      │ %s%s\n", strings.Repeat(" ", max(0, column-1)), strings.Repeat("^", width))
 	}
 	where := d.Where
 	if includedBy != "" {
