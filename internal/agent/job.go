@@ -75,7 +75,8 @@ type job struct {
 	conns         []*serviceconnection.Opened
 	paths         []string // prepended to PATH, newest first
 	number        string
-	debug         bool // System.Debug, as the job began
+	debug         bool     // System.Debug, as the job began
+	short         []string // secret variables that are too short to be masked
 	shortSaid     bool
 	pathSaid      bool
 	result        run.Result
@@ -192,8 +193,8 @@ func (j *job) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 func (j *job) prepare() error {
 	for _, v := range j.m.Variables {
 		j.vars[strings.ToLower(v.Name)] = v
-		if v.Secret {
-			j.masker.Add(v.Value)
+		if v.Secret && j.masker.Add(v.Value) > 0 {
+			j.short = append(j.short, v.Name)
 		}
 	}
 	j.masker.Add(j.m.AccessToken)
@@ -322,6 +323,7 @@ func (j *job) runStep(ctx context.Context, s *step) {
 	}
 	s.start()
 	j.warnOfPath(s)
+	j.warnOfShort(s)
 	result := s.observed(ctx)
 	if result == run.Failed && !spec.ContinueOnError && s.cause != "" && j.cause == "" {
 		j.cause = s.report.DisplayName + ": " + s.cause

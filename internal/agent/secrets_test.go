@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
@@ -50,4 +51,20 @@ func TestNoFormOfASecretLeavesAStep(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is too short to be masked everywhere is named, once, where the job begins.
+func TestShortSecretsAreNamed(t *testing.T) {
+	vars := []run.Variable{{Name: "pin", Value: "007", Secret: true}, {Name: "Code", Value: "x", Secret: true}, {Name: "none", Secret: true}, {Name: "key", Value: "hunter-22", Secret: true}}
+	_, m := runSteps(t, context.Background(), vars, bash("echo 1007 hunter-22"), bash("echo '##vso[task.setsecret]abc'"))
+	want := "secret variable Code, pin has fewer than 4 characters"
+	if got := m.steps[1].Warnings; len(got) != 1 || !strings.Contains(got[0], want) || !strings.Contains(m.logs[1], "##[warning]"+want) {
+		t.Errorf("%q, want %q\n%s", got, want, m.logs[1])
+	}
+	if !strings.Contains(m.logs[1], "1007 ***") || len(m.steps[2].Warnings) != 0 {
+		t.Errorf("%q\n%s", m.steps[2].Warnings, m.logs[1])
+	}
+	if _, m := runSteps(t, context.Background(), vars[2:], bash("true")); len(m.steps[1].Warnings) != 0 {
+		t.Errorf("without a short one: %q", m.steps[1].Warnings)
+	}
 }

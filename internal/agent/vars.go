@@ -14,6 +14,7 @@ import (
 	"penstock.dev/penstock/internal/agent/process"
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/id"
+	"penstock.dev/penstock/internal/base/mask"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/run"
 )
@@ -49,7 +50,21 @@ func (j *job) addSecret(value string) (warning string) {
 		return ""
 	}
 	j.shortSaid = true
-	return "a secret of this job has fewer than 4 characters and is not masked in logs: values that short occur in ordinary text. Use a longer one"
+	return "a secret of this job has " + tooShort
+}
+
+// tooShort says why a secret is not masked.
+var tooShort = fmt.Sprintf("fewer than %d characters and is not masked in logs: values that short occur in ordinary text. Use a longer one", mask.MinLength)
+
+// warnOfShort names, once, the variables that the job came with and that cannot be
+// masked.
+func (j *job) warnOfShort(s *step) {
+	if len(j.short) == 0 {
+		return
+	}
+	slices.Sort(j.short)
+	s.Issue("warning", "secret variable "+strings.Join(j.short, ", ")+" has "+tooShort)
+	j.short, j.shortSaid = nil, true
 }
 
 // set gives a variable a value for the steps that follow.
