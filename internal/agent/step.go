@@ -140,7 +140,7 @@ func (s *step) attempts(ctx context.Context) run.Result {
 			return result
 		}
 		wait := time.Duration(k*k) * time.Second
-		s.Issue("warning", fmt.Sprintf("attempt %d of %d failed; the next one starts in %s", k, retries+1, wait))
+		s.Issue("warning", fmt.Sprintf("attempt %d of %d%s%s", k, retries+1, run.RetryWords, wait))
 		waiting, stop := s.inTime(ctx)
 		select {
 		case <-waiting.Done():

@@ -30,6 +30,9 @@ type StepReport struct {
 	Age         int64    `json:"age,omitempty"` // milliseconds since it was so, when it is sent
 }
 
+// RetryWords end the warning after which a step begins again; a wait follows.
+const RetryWords = " failed; the next one starts in "
+
 // SkipLine begins the log of a step whose condition did not hold.
 const SkipLine = "Skipping step due to condition evaluation."
 

@@ -66,6 +66,9 @@ func (p *preamble) next(line string) []string {
 		return nil
 	case Frames(line) || p.at == whySkipped:
 		return nil
+	case strings.HasPrefix(line, "##[warning]attempt ") && strings.Contains(line, run.RetryWords):
+		p.at, p.held = beforeScript, nil
+		return []string{line}
 	case p.at == beforeScript && line == run.SkipLine:
 		p.at = whySkipped
 		return nil

@@ -86,6 +86,7 @@ func TestScriptsBeginWithTheirOutput(t *testing.T) {
 		"a table":          {[]string{startsStep + "CmdLine", "x", headerFrame, "y"}, []string{"x", headerFrame, "y"}},
 		"never began":      {[]string{startsStep + "CmdLine", headerFrame, headerFrame, "Generating script.", "##[error]no bash", "##[section]Finishing: CmdLine"}, []string{"Generating script.", "##[error]no bash"}},
 		"skipped":          {[]string{run.SkipLine, "Evaluating: false", "Result: False"}, nil},
+		"tried again":      {[]string{"Generating script.", start, call, "hi", "##[warning]attempt 1 of 2" + run.RetryWords + "1s", "Generating script.", "echo hi", start, call, "hi"}, []string{"hi", "##[warning]attempt 1 of 2" + run.RetryWords + "1s", "hi"}},
 		"debugged":         {[]string{"##[debug]Result: True", "Generating script.", start, call, "hi"}, []string{"##[debug]Result: True", "hi"}},
 	} {
 		var out bytes.Buffer
