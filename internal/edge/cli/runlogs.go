@@ -238,7 +238,7 @@ func (c *cli) rerunCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "rerun RUN --step NAME", Short: "Repeats one step of a local run with what it started from.",
 		Long: "Repeats one step of a local run with the parameters and variables that it had. The work folder is that of the run if it was kept (it failed, or --keep); " +
 			"else the step works on a fresh copy of the working tree as it is now.",
-		Example: indent("penstock rerun latest --step 'Unit tests'\npenstock rerun local:7 --step build --shell\n"),
+		Example: indent("penstock rerun latest --step 'Unit tests'\npenstock rerun local:7 --step build --shell"),
 		Args:    cobra.ExactArgs(1)}
 	f := cmd.Flags()
 	f.StringVar(&step, "step", "", "`name` of the step, or HOOK.NAME in a deployment: as written, as shown, or the service's (Bash, Bash1)")
