@@ -79,7 +79,9 @@ type Service struct {
 	ServerTasks    map[string]ServerTask // by lower-case task name
 	ImpliedTrigger bool                  // no `trigger:` means every branch
 	serving        sync.Map              // jobs whose server task runs in this process
-	OnePool        string                // every job goes to this pool, whatever it asks for; "" = the one it asks for
+	// StubConnections lets a stub stand for a service connection that is not here.
+	StubConnections bool
+	OnePool         string // every job goes to this pool, whatever it asks for; "" = the one it asks for
 }
 
 // Address is how agents reach the server.
