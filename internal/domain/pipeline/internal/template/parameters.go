@@ -178,7 +178,7 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 		case len(p.Values) > 0:
 			p.Value, _ = x.convert(p, &syntax.Node{Text: p.Values[0], Pos: p.Node.Pos}, func(*syntax.Problem) {})
 		case !x.opt.Head:
-			x.report.Error(p.Node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it when the run is queued, or declare a default")
+			x.report.Error(p.Node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it for the run, as in --param %s=VALUE, or declare a default", p.Name)
 		}
 		set.set(p.Name, p.Value)
 		set.list = append(set.list, p)
