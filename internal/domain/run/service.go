@@ -464,7 +464,9 @@ func (s *Service) request(ctx context.Context, g *graph, j *Job) error {
 		}
 		r.PoolID = pool.ID
 		if s.OnePool == "" { // what demands mean belongs to the pool that was asked for
-			r.Demands = spec.Pool.Demands
+			for _, demand := range spec.Pool.Demands {
+				r.Demands = append(r.Demands, ofLeg(j.Leg, demand))
+			}
 		}
 	}
 	return s.Pools.Queue(ctx, r)
