@@ -220,7 +220,7 @@ func (p *process) runLocal(ctx context.Context, r localrun.Request) (localrun.En
 	res, err := server.RunLocal(ctx, server.LocalOptions{
 		Tasks: library, Machines: machines, Asked: r.Asked, Applications: r.Applications, Pipelines: pipelines, NodeFolder: p.env("PENSTOCK_NODE"), ToolCache: filepath.Join(data, "tools"),
 		CacheDir: filepath.Join(r.Root, ".penstock", "cache"),
-		Tree:     tree, Root: r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Secrets: r.Settings, Groups: groups, Connections: r.Connections, SecureFiles: r.SecureFiles, Only: r.Only,
+		Tree:     tree, Root: r.Root, File: r.File, Folder: r.Folder, Work: r.Work, Agent: watched, Sandbox: agent.Sandbox{On: r.Sandbox}, Repositories: r.Repositories, Parameters: r.Parameters, Variables: r.Variables, Secrets: r.Settings, Groups: groups, Connections: r.Connections, StubConnections: r.StubConnections, SecureFiles: r.SecureFiles, Only: r.Only,
 		Reason: localrun.Reasons[r.Event], Checkout: r.Checkout, Jobs: cmp.Or(r.Jobs, 4), Version: version, Log: p.logger(server.Log{Level: "error", Format: "text"}), Event: r.OnEvent, Look: r.OnLook, Started: r.OnStart,
 		Approve: func(ctx context.Context, q server.Question) (environment.ApprovalStatus, error) {
 			yes, err := r.Ask(ctx, localrun.Question{Stage: q.Stage, Job: q.Job, Environment: q.Environment, Instructions: q.Instructions})

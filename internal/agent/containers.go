@@ -153,11 +153,12 @@ func (s *step) tell(ctx context.Context, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, s.containers.engine, args...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
-	if text := strings.TrimSpace(string(out)); text != "" {
+	text := strings.TrimSpace(string(out))
+	if text != "" {
 		s.Print(text)
 	}
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "engine-failed", "%s %s failed: %v", filepath.Base(s.containers.engine), args[0], err)
+		return fault.Wrap(err, fault.Unavailable, "engine-failed", "%s %s failed", filepath.Base(s.containers.engine), args[0]).Got("%s", text[strings.LastIndexByte(text, '\n')+1:])
 	}
 	return nil
 }

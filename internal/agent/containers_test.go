@@ -19,7 +19,7 @@ echo "$*" >>"$ENGINE_LOG"
 case "$1 $2" in
 "version --format") echo 1.0 ;;
 "image inspect") [[ $* != *missing* ]] ;;
-"pull "*) exit 1 ;;
+"pull "*) printf "trying\nno such image\n" >&2; exit 1 ;;
 "port "*) echo "5432/tcp -> 0.0.0.0:40001" ;;
 "inspect --format") [[ $* == *-0 ]] && echo "running healthy" || echo "running ${HEALTH:-}" ;;
 "logs --tail") echo last words ;;
@@ -127,7 +127,7 @@ func TestContainersThatDoNotStart(t *testing.T) {
 		want   string
 	}{
 		"no image":              {m: run.JobMessage{Container: "a", Containers: map[string]pipeline.ContainerResource{"a": {Image: "missing", LocalImage: true}}}, want: "image missing is not on this machine"},
-		"no pull":               {m: run.JobMessage{Container: "a", Containers: map[string]pipeline.ContainerResource{"a": {Image: "missing"}}}, want: "pull failed"},
+		"no pull":               {m: run.JobMessage{Container: "a", Containers: map[string]pipeline.ContainerResource{"a": {Image: "missing"}}}, want: "pull failed: exit status 1 (found no such image)"},
 		"unknown":               {m: run.JobMessage{Container: "a"}, want: "there is no container a"},
 		"a service that is ill": {m: run.JobMessage{Container: "b", Services: map[string]string{"a": "a"}, Containers: map[string]pipeline.ContainerResource{"b": {Image: "b"}, "a": {Image: "a"}}}, health: "unhealthy", want: ""},
 	} {

@@ -117,8 +117,16 @@ func (s *step) checkDemands() {
 	}
 }
 
+// serverTasks need no agent, and no agent has them.
+var serverTasks = []string{"ManualValidation", "Delay", "InvokeRESTAPI"}
+
 // noTask says that a task is neither built in nor in a store.
 func (s *step) noTask() error {
+	for _, name := range serverTasks {
+		if strings.EqualFold(name, s.spec.Task) {
+			return fault.New(fault.Invalid, "task-not-found", "task %s runs in jobs with `pool: server` only", name).Try("move the step into a job of its own, with `pool: server`")
+		}
+	}
 	e := fault.New(fault.NotFound, "task-not-found", "there is no task %s@%s", s.spec.Task, s.spec.Version)
 	near := task.Near(s.spec.Task)
 	if s.machine.Tasks != nil {

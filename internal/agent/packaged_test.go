@@ -87,6 +87,16 @@ func TestPartThatSaysItFailed(t *testing.T) {
 	}
 }
 
+// Tasks of the server are no missing packages.
+func TestTasksOfTheServer(t *testing.T) {
+	for name, want := range map[string]string{"manualvalidation": "task ManualValidation runs in jobs with `pool: server` only", "Bash": "", "Delays": "there is no task Delays@1"} {
+		err := TaskError(t.Context(), nil, name, map[bool]string{true: "3", false: "1"}[name == "Bash"])
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // What a definition restricts and demands.
 func TestRestrictionsAndDemandsOfTasks(t *testing.T) {
 	says := `//> say ##vso[task.setvariable variable=OkOne]a

@@ -312,6 +312,21 @@ jobs:
 	}
 }
 
+// The variables of a leg choose its pool.
+func TestPoolOfALeg(t *testing.T) {
+	w := newWorld(t)
+	w.pipeline("ci", "azure-pipelines.yml")
+	w.push("main", map[string]string{"azure-pipelines.yml": `
+strategy: { matrix: { here: { on: default, needs: Agent.OS }, nowhere: { on: elsewhere, needs: Agent.OS } } }
+pool: { name: $(on), demands: [ $(needs) ] }
+steps: [ { checkout: none }, { script: echo "leg on $(on)" } ]
+`})
+	d := w.wait("1")
+	if text := w.log(d); d.Run.Result != run.Failed || !strings.Contains(text, "leg on default") || d.Jobs[1].Cause != "there is no agent pool elsewhere: penstock pool list" {
+		t.Errorf("%s: %+v\n%s", d.Run.Result, d.Jobs[1], text)
+	}
+}
+
 func TestFailureAndDiagnostics(t *testing.T) {
 	w := newWorld(t)
 	w.pipeline("ci", "azure-pipelines.yml")

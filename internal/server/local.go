@@ -41,24 +41,26 @@ type LocalOptions struct {
 	Secrets      map[string]string     // variables, as the pipeline's settings would have them
 	Groups       map[string]LocalGroup // variable groups by name
 	Connections  []serviceconnection.Spec
-	SecureFiles  map[string][]byte    // name → content
-	Machines     map[string][]LocalVM // of environments, by name
-	Asked        []string             // environments that wait for an approval
-	Applications []string             // files
-	Pipelines    []LocalPipeline      // of pipeline resources
-	Only         pipeline.Selection
-	Reason       run.Reason
-	Checkout     func() run.Checkout // whose it is; nil = nobody's
-	Jobs         int                 // at a time
-	Work         string              // the agent's folder; "" = work in Folder
-	Agent        agent.Local         // what the agent does beside its work
-	Sandbox      agent.Sandbox
-	Tasks        agent.Library // beside the built-in ones
-	NodeFolder   string        // see agent.Config
-	ToolCache    string        // shared by runs
-	CacheDir     string        // of Cache@2; "" = as agent.Config has it
-	Version      string
-	Log          *slog.Logger
+	// StubConnections: a stub stands for any other service connection.
+	StubConnections bool
+	SecureFiles     map[string][]byte    // name → content
+	Machines        map[string][]LocalVM // of environments, by name
+	Asked           []string             // environments that wait for an approval
+	Applications    []string             // files
+	Pipelines       []LocalPipeline      // of pipeline resources
+	Only            pipeline.Selection
+	Reason          run.Reason
+	Checkout        func() run.Checkout // whose it is; nil = nobody's
+	Jobs            int                 // at a time
+	Work            string              // the agent's folder; "" = work in Folder
+	Agent           agent.Local         // what the agent does beside its work
+	Sandbox         agent.Sandbox
+	Tasks           agent.Library // beside the built-in ones
+	NodeFolder      string        // see agent.Config
+	ToolCache       string        // shared by runs
+	CacheDir        string        // of Cache@2; "" = as agent.Config has it
+	Version         string
+	Log             *slog.Logger
 	// Event hears of everything that happens, in order.
 	Event func(run.Event)
 	// Look sees the run whenever it may have changed; nil = nobody looks.
@@ -225,6 +227,8 @@ func (l *local) open(ctx context.Context, data string) error {
 	// What a job pushes stays in the run, and starts nothing.
 	l.identity.JobsWrite = true
 	l.outbox.Handle(repos.TopicPushed, func(context.Context, outbox.Message) error { return nil })
+	l.connections.Remedy = "serviceConnections: in penstock.local.yml"
+	l.runs.StubConnections = l.o.StubConnections
 	l.runs.OnePool, l.Server.environments.OnePerson = "default", true
 	if err := l.listenFor(ctx); err != nil {
 		return err

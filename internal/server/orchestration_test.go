@@ -97,7 +97,7 @@ func TestStagesStartOtherPipelines(t *testing.T) {
 	w.pipeline("stages", "stages.yml")
 	w.pipeline("whole", "whole.yml")
 	follower := func(trigger string) string {
-		return "trigger: none\nresources:\n  pipelines:\n  - pipeline: up\n    source: source\n    trigger: " + trigger + "\nsteps:\n- checkout: none\n- bash: echo after $(resources.pipeline.up.runID) $(Build.Reason) $(resources.triggeringAlias)\n"
+		return "trigger: none\nresources:\n  pipelines:\n  - pipeline: up\n    source: \\team\\source\n    trigger: " + trigger + "\nsteps:\n- checkout: none\n- bash: echo after $(resources.pipeline.up.runID) $(Build.Reason) $(resources.triggeringAlias)\n"
 	}
 	w.push("main", map[string]string{"stages.yml": follower("{ stages: [A, B], branches: [main] }"), "whole.yml": follower("true"), "source.yml": `
 trigger: [main]

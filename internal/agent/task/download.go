@@ -15,7 +15,7 @@ import (
 
 func init() {
 	Register(&Task{Name: "DownloadPipelineSource", Major: []string{"1"}, Run: downloadSource})
-	Register(&Task{Name: "DownloadPipelineArtifact", Major: []string{"2"}, Run: downloadArtifact})
+	Register(&Task{Name: "DownloadPipelineArtifact", Major: []string{"0", "1", "2"}, Run: downloadArtifact})
 	Register(&Task{Name: "DownloadBuildArtifacts", Major: []string{"0", "1"}, Run: downloadBuildArtifacts})
 }
 
@@ -111,11 +111,38 @@ func ownProject(c *Context) error {
 }
 
 func downloadArtifact(ctx context.Context, c *Context) error {
+	switch c.Version {
+	case "0":
+		return downloadNamed(ctx, c)
+	case "1":
+		return downloadFrom(ctx, c)
+	}
 	run, err := otherRun(ctx, c, c.Input("source"), c.Input("runId"))
 	if err != nil {
 		return err
 	}
 	d := &download{c: c, run: run, artifact: c.Input("artifact"), patterns: c.Input("patterns"), dir: c.Path(c.Input("path"))}
+	d.subfolder = d.artifact == ""
+	return d.all(ctx)
+}
+
+// downloadNamed is the task's oldest form: one artifact, by its name.
+func downloadNamed(ctx context.Context, c *Context) error {
+	artifact, err := c.Need("artifactName")
+	if err != nil {
+		return err
+	}
+	d := &download{c: c, run: cmp.Or(c.Input("pipelineId"), c.Job.RunID), artifact: artifact, dir: c.Path(c.Input("targetPath"))}
+	return d.all(ctx)
+}
+
+// downloadFrom is its second form, whose patterns never name an artifact.
+func downloadFrom(ctx context.Context, c *Context) error {
+	run, err := otherRun(ctx, c, c.Input("buildType"), c.Input("buildId"))
+	if err != nil {
+		return err
+	}
+	d := &download{c: c, run: run, artifact: c.Input("artifactName"), patterns: c.Input("itemPattern"), dir: c.Path(c.Input("downloadPath")), inner: true}
 	d.subfolder = d.artifact == ""
 	return d.all(ctx)
 }
@@ -152,6 +179,7 @@ type download struct {
 	dir       string
 	subfolder bool // each artifact gets a folder
 	whole     bool // patterns begin with the artifact's name also where one is named
+	inner     bool // they never do
 }
 
 func (d *download) all(ctx context.Context) error {
@@ -208,7 +236,7 @@ func (d *download) within(name string) (string, error) {
 	if p == "" || p == "**" {
 		return "", nil
 	}
-	if d.artifact != "" && !d.whole {
+	if d.inner || d.artifact != "" && !d.whole {
 		return p, nil
 	}
 	var inner []string

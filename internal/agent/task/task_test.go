@@ -210,6 +210,11 @@ func TestDownload(t *testing.T) {
 		{"DownloadPipelineArtifact@2", map[string]string{"patterns": "**/*.txt\n!two/**"}, "one/a.txt"},
 		{"DownloadPipelineArtifact@2", map[string]string{"artifact": "none"}, "!"},
 		{"DownloadPipelineArtifact@2", map[string]string{"source": "specific"}, "!"},
+		{"DownloadPipelineArtifact@0", map[string]string{"artifactName": "one"}, "a.txt d/b.md"},
+		{"DownloadPipelineArtifact@0", map[string]string{}, "!"}, // there is no artifact drop
+		{"DownloadPipelineArtifact@1", map[string]string{"artifactName": "one", "itemPattern": "**/*.md"}, "d/b.md"},
+		{"DownloadPipelineArtifact@1", map[string]string{"itemPattern": "*.txt"}, "one/a.txt two/c.txt"},
+		{"DownloadPipelineArtifact@1", map[string]string{"buildType": "specific"}, "!"},
 		{"DownloadBuildArtifacts@0", map[string]string{"artifactName": "one"}, "one/a.txt one/d/b.md"},
 		{"DownloadBuildArtifacts@1", map[string]string{"artifactName": "one", "itemPattern": "one/**/*.md"}, "one/d/b.md"},
 		{"DownloadBuildArtifacts@1", map[string]string{"downloadType": "specific", "itemPattern": "*/c.txt"}, "two/c.txt"},
@@ -217,10 +222,13 @@ func TestDownload(t *testing.T) {
 		{"DownloadPipelineSource@1", map[string]string{"source": "nobody"}, "!"},
 	} {
 		out := t.TempDir()
-		for _, name := range []string{"path", "downloadPath"} {
-			if strings.HasPrefix(c.task, "DownloadBuild") == (name == "downloadPath") {
-				c.inputs[name] = out
-			}
+		switch {
+		case strings.HasSuffix(c.task, "Artifact@0"):
+			c.inputs["targetPath"] = out
+		case strings.HasPrefix(c.task, "DownloadBuild") || strings.HasSuffix(c.task, "Artifact@1"):
+			c.inputs["downloadPath"] = out
+		default:
+			c.inputs["path"] = out
 		}
 		err := d.Run(c.task, c.inputs)
 		got := tasktest.Files(out)

@@ -177,24 +177,15 @@ func (d *decoder) later(job *Job, f syntax.Fields, key string) bool {
 	return ok
 }
 
-// Resolve is the job with everything that only the run could compute: deferred
-// properties, and `$[ ]` or $(macros) in its names, pool and containers. It is
-// the job itself when there is nothing to compute. The error is the user's: a
+// Resolve is the job with what only the run could compute and all its legs
+// share: deferred properties, and `$[ ]` or $(macros) in its names and pool. It
+// is the job itself when there is nothing to compute. The error is the user's: a
 // property came out as what it cannot be.
 func (j *Job) Resolve(rc RuntimeContext) (*Job, error) {
 	r := &resolver{rc: rc}
 	c := *j
 	c.DisplayName, c.Pool.Name = r.text("displayName", j.DisplayName), r.text("pool", j.Pool.Name)
 	c.Pool.Demands = r.texts("demands", j.Pool.Demands)
-	if j.Container != nil {
-		container := *j.Container
-		if container.Image = r.text("container", container.Image); container.Image == "" && container.Alias == "" {
-			c.Container = nil // an expression without a value: the job runs on the machine itself
-		} else {
-			c.Container = &container
-		}
-	}
-	c.Services = r.services(j.Services)
 	c.Deferred = nil
 	strategy := Strategy{}
 	if j.Strategy != nil {
@@ -224,6 +215,22 @@ func (j *Job) Resolve(rc RuntimeContext) (*Job, error) {
 		return j, nil
 	}
 	return &c, nil
+}
+
+// Containers are the container and the services of one leg, whose variables may
+// choose them. An expression without a value chooses none: the leg runs on the
+// machine itself.
+func (j *Job) Containers(rc RuntimeContext) (*Container, map[string]string, error) {
+	r := &resolver{rc: rc}
+	services := r.services(j.Services)
+	if j.Container == nil {
+		return nil, services, r.err
+	}
+	c := *j.Container
+	if c.Image = r.text("container", c.Image); c.Image == "" && c.Alias == "" {
+		return nil, services, r.err
+	}
+	return &c, services, r.err
 }
 
 // resolver computes values until the first mistake.

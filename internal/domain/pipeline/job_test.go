@@ -33,7 +33,7 @@ func TestResolve(t *testing.T) {
 	}
 	want := &pipeline.Job{
 		Name: "j", DisplayName: "On linux", TimeoutInMinutes: 7, CancelTimeoutInMinutes: 7, ContinueOnError: true, Pool: pipeline.Pool{Name: "linux", Demands: []string{"os -equals linux"}},
-		Container: &pipeline.Container{Image: "alpine"}, Services: map[string]string{"db": "alpine"}, Strategy: &pipeline.Strategy{Parallel: 3},
+		Container: job.Container, Services: job.Services, Strategy: &pipeline.Strategy{Parallel: 3},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -43,6 +43,29 @@ func TestResolve(t *testing.T) {
 	}
 	if same, err := got.Resolve(rc); err != nil || same != got {
 		t.Errorf("a job with nothing to compute is itself: %v %v", same, err)
+	}
+}
+
+func TestContainersOfALeg(t *testing.T) {
+	rc := pipeline.RuntimeContext{Slot: pipeline.SlotJobVariable, Variables: lookupIn(map[string]string{"img": "alpine", "empty": ""})}
+	for image, want := range map[string]*pipeline.Container{
+		"$[ variables.img ]": {Image: "alpine"}, "$(img):3": {Image: "alpine:3"}, "debian": {Image: "debian"}, "$[ variables.empty ]": nil, "$[ variables.nobody ]": nil,
+	} {
+		job := &pipeline.Job{Container: &pipeline.Container{Image: image}, Services: map[string]string{"db": "$[ variables.img ]", "none": "$[ variables.empty ]"}}
+		got, services, err := job.Containers(rc)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", image, err, diff)
+		}
+		if diff := cmp.Diff(map[string]string{"db": "alpine"}, services); diff != "" {
+			t.Error(diff)
+		}
+	}
+	alias := &pipeline.Job{Container: &pipeline.Container{Alias: "tools"}}
+	if got, _, err := alias.Containers(rc); err != nil || got.Alias != "tools" {
+		t.Errorf("%v %v", got, err)
+	}
+	if _, _, err := (&pipeline.Job{Container: &pipeline.Container{Image: "$[ gt(1, 'x') ]"}}).Containers(rc); err == nil || !strings.Contains(err.Error(), "container") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -121,6 +121,13 @@ type PipelineResource struct {
 	Origin  Origin           `json:"origin"`
 }
 
+// Pipeline is the name of the pipeline that the resource means. The service
+// sorts pipelines into folders and has the folder before the name, as in
+// team\ci; here there are none.
+func (r PipelineResource) Pipeline() string {
+	return r.Source[strings.LastIndexByte(r.Source, '\\')+1:]
+}
+
 // PipelineTrigger filters the completions that start a run.
 type PipelineTrigger struct {
 	Branches Filters  `json:"branches"`

@@ -99,7 +99,7 @@ func (d *decoder) stages(n *syntax.Node, pool Pool) []Stage {
 		g.add(s.Name, &s.DependsOn, f.Get("dependsOn"), item)
 		out = append(out, s)
 	}
-	if len(out) == 0 && n != nil && n.Kind == syntax.Sequence {
+	if len(out) == 0 && n != nil && n.Kind == syntax.Sequence && !d.report.Failed() { // a template that cannot be read leaves nothing either
 		d.report.Warn(n, "no-stages", "`stages` is empty: every entry was left out")
 	}
 	for i, deps := range g.check() {

@@ -12,6 +12,7 @@ import (
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/pipeline/reference"
+	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // unknownUses lists the connections and secure files that steps of a plan name
@@ -27,9 +28,9 @@ func (s *Service) unknownUses(ctx context.Context, r *Run, plan *pipeline.Plan) 
 			known := knownVariables(r, plan.Variables, st.Variables, job.Variables)
 			for _, step := range allSteps(job) {
 				for _, u := range reference.UsesOf(step) {
-					for _, name := range expandNames(u.Names, known.lookup) {
+					for _, name := range u.Expand(known.lookup) {
 						key := string(u.Kind) + "/" + strings.ToLower(name)
-						if strings.Contains(name, "$(") || step.Disabled || seen[key] {
+						if strings.Contains(name, "$(") || step.Disabled || seen[key] || s.StubConnections && u.Kind == reference.ServiceConnection {
 							continue
 						}
 						err := s.findUse(ctx, r.ProjectID, u.Kind, name)
@@ -103,15 +104,6 @@ func knownVariables(r *Run, lists ...[]pipeline.Variable) variables {
 	return known
 }
 
-// expandNames expands the macros of names; one may stand for several.
-func expandNames(names []string, lookup func(string) (string, bool)) []string {
-	var list []string
-	for _, name := range names {
-		list = append(list, reference.SplitNames(pipeline.ExpandMacros(name, lookup))...)
-	}
-	return list
-}
-
 // connect puts into the message of a job the connections and secure files that
 // its steps name, and no others. Of a task that the catalogue does not know, an
 // input names one if it is its name.
@@ -127,7 +119,7 @@ func (s *Service) connect(ctx context.Context, r *Run, j *Job, m *JobMessage) er
 		if c.Endpoint == "" {
 			continue
 		}
-		if err := s.give(ctx, r.ProjectID, j.ID, user, reference.ServiceConnection, pipeline.ExpandMacros(c.Endpoint, set.lookup), m); err != nil {
+		if err := s.mustGive(ctx, r.ProjectID, j.ID, user, reference.ServiceConnection, pipeline.ExpandMacros(c.Endpoint, set.lookup), m); err != nil {
 			return fmt.Errorf("%s:%d: container %s: %w", c.Origin.File, c.Origin.Line, alias, err)
 		}
 	}
@@ -142,13 +134,17 @@ func (s *Service) connect(ctx context.Context, r *Run, j *Job, m *JobMessage) er
 			uses, mustBe = guesses(step), false
 		}
 		for _, u := range uses {
-			for _, name := range expandNames(u.Names, set.lookup) {
+			for _, name := range u.Expand(set.lookup) {
 				key := string(u.Kind) + "/" + strings.ToLower(name)
 				if taken[key] {
 					continue
 				}
 				taken[key] = true
-				err := s.give(ctx, r.ProjectID, j.ID, user, u.Kind, name, m)
+				give := s.give
+				if mustBe {
+					give = s.mustGive
+				}
+				err := give(ctx, r.ProjectID, j.ID, user, u.Kind, name, m)
 				if fault.Is(err, fault.NotFound) && !mustBe {
 					continue
 				}
@@ -171,6 +167,17 @@ func guesses(step *pipeline.Step) []reference.Use {
 		}
 	}
 	return uses
+}
+
+// mustGive is give for what is certainly meant: where the service says so, a stub
+// stands for a connection that is not here.
+func (s *Service) mustGive(ctx context.Context, projectID, jobID, user string, kind reference.Kind, name string, m *JobMessage) error {
+	err := s.give(ctx, projectID, jobID, user, kind, name, m)
+	if !s.StubConnections || kind != reference.ServiceConnection || !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	m.Connections = append(m.Connections, serviceconnection.Opened{ID: name, Name: name, Type: "stub", Scheme: "None", Stub: true})
+	return nil
 }
 
 // give adds one connection or secure file to a message, once.

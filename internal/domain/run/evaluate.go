@@ -213,8 +213,29 @@ func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.Runti
 	return rc
 }
 
+// legContext is the context of one leg, whose variables are known.
+func (g *graph) legContext(j *Job, spec *pipeline.Job, variables []Variable) pipeline.RuntimeContext {
+	rc := g.jobContext(j.Stage, spec, pipeline.SlotJobVariable)
+	set := make(map[string]string, len(variables))
+	for _, v := range variables {
+		set[strings.ToLower(v.Name)] = v.Value
+	}
+	rc.Variables = func(name string) (string, bool) {
+		value, ok := set[strings.ToLower(name)]
+		return value, ok
+	}
+	return rc
+}
+
 func (g *graph) jobCondition(s *Stage, spec *pipeline.Job) (bool, error) {
 	return pipeline.EvaluateCondition(spec.Condition, g.jobContext(s.Name, spec, pipeline.SlotJobCondition))
+}
+
+// ofLeg replaces the macros of a text that are variables of a leg.
+func ofLeg(leg map[string]string, text string) string {
+	v := variables{}
+	v.add(leg)
+	return pipeline.ExpandMacros(text, v.lookup)
 }
 
 // legs are the jobs a `job:` becomes: one, those of its matrix, or so many as

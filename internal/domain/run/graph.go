@@ -310,7 +310,9 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 		return g.endPhase(p, Failed, err.Error())
 	}
 	for i, leg := range legs {
-		g.addJob(p, newJob{name: leg.Name, display: legDisplay(spec, leg), order: i, leg: leg.Variables, steps: spec.Steps, pool: spec.Pool})
+		pool := spec.Pool
+		pool.Name = ofLeg(leg.Variables, pool.Name)
+		g.addJob(p, newJob{name: leg.Name, display: legDisplay(spec, leg), order: i, leg: leg.Variables, steps: spec.Steps, pool: pool})
 	}
 	return true
 }

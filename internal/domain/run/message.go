@@ -67,7 +67,7 @@ type Variable struct {
 
 // containers tells the job of those that it or a step of it names. An image that
 // stands in the job itself is one under its own name.
-func (m *JobMessage) containers(spec *pipeline.Job, declared []pipeline.ContainerResource) {
+func (m *JobMessage) containers(container *pipeline.Container, services map[string]string, declared []pipeline.ContainerResource) {
 	m.Containers = map[string]pipeline.ContainerResource{}
 	note := func(alias string) string {
 		for _, c := range declared {
@@ -81,7 +81,7 @@ func (m *JobMessage) containers(spec *pipeline.Job, declared []pipeline.Containe
 		}
 		return alias
 	}
-	if c := spec.Container; c != nil {
+	if c := container; c != nil {
 		if m.Container = note(c.Alias); c.Image != "" {
 			m.Container = note(c.Image) // an expression may have named an alias
 			if _, known := m.Containers[m.Container]; !known {
@@ -89,7 +89,7 @@ func (m *JobMessage) containers(spec *pipeline.Job, declared []pipeline.Containe
 			}
 		}
 	}
-	for name, alias := range spec.Services {
+	for name, alias := range services {
 		if m.Services == nil {
 			m.Services = map[string]string{}
 		}
@@ -183,14 +183,18 @@ func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, 
 		}
 		m.VMAddress = vm.Address
 	}
-	m.containers(spec, d.Plan.Resources.Containers)
 	if m.Repositories, err = s.repositories(ctx, d, base+"/"+s.Address.Organization+"/"+proj.Name); err != nil {
 		return nil, err
 	}
-	if m.Variables, err = s.jobVariables(ctx, g, j, spec, proj.Name, base); err == nil {
-		err = g.broken
+	if m.Variables, err = s.jobVariables(ctx, g, j, spec, proj.Name, base); err != nil {
+		return nil, err
 	}
-	return m, err
+	container, services, err := spec.Containers(g.legContext(j, spec, m.Variables))
+	if err != nil {
+		return nil, err
+	}
+	m.containers(container, services, d.Plan.Resources.Containers)
+	return m, g.broken
 }
 
 // jobVariables resolves the variables of a job in the order of precedence: what

@@ -155,9 +155,9 @@ func (s *Service) place(ctx context.Context, r *Run, repo *repos.Repository) err
 func (s *Service) resolveResources(ctx context.Context, q QueueRequest, head *pipeline.Plan) ([]Resource, error) {
 	var list []Resource
 	for _, res := range head.Resources.Pipelines {
-		p, err := s.FindPipeline(ctx, q.Pipeline.ProjectID, res.Source)
+		p, err := s.FindPipeline(ctx, q.Pipeline.ProjectID, res.Pipeline())
 		if err != nil {
-			return nil, fault.New(fault.NotFound, "pipeline-not-found", "pipeline resource %s names pipeline %s, which does not exist", res.Alias, res.Source).
+			return nil, fault.New(fault.NotFound, "pipeline-not-found", "pipeline resource %s names pipeline %s, which does not exist", res.Alias, res.Pipeline()).
 				At("%s:%d:%d", res.Origin.File, res.Origin.Line, res.Origin.Column).Try("penstock pipeline list")
 		}
 		from, err := s.resourceRun(ctx, q, res, p)
@@ -458,7 +458,7 @@ func (s *Service) startTriggered(ctx context.Context, r *Run, p *Pipeline) error
 			continue
 		}
 		for _, res := range head.Resources.Pipelines {
-			if !strings.EqualFold(res.Source, p.Name) || !r.starts(res.Trigger, stages) {
+			if !strings.EqualFold(res.Pipeline(), p.Name) || !r.starts(res.Trigger, stages) {
 				continue
 			}
 			if _, err := s.QueueRun(ctx, QueueRequest{Pipeline: follower, Branch: branch, Commit: commit, Reason: ResourceTrigger, TriggeredBy: r,

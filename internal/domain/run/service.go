@@ -79,7 +79,9 @@ type Service struct {
 	ServerTasks    map[string]ServerTask // by lower-case task name
 	ImpliedTrigger bool                  // no `trigger:` means every branch
 	serving        sync.Map              // jobs whose server task runs in this process
-	OnePool        string                // every job goes to this pool, whatever it asks for; "" = the one it asks for
+	// StubConnections lets a stub stand for a service connection that is not here.
+	StubConnections bool
+	OnePool         string // every job goes to this pool, whatever it asks for; "" = the one it asks for
 }
 
 // Address is how agents reach the server.
@@ -462,7 +464,9 @@ func (s *Service) request(ctx context.Context, g *graph, j *Job) error {
 		}
 		r.PoolID = pool.ID
 		if s.OnePool == "" { // what demands mean belongs to the pool that was asked for
-			r.Demands = spec.Pool.Demands
+			for _, demand := range spec.Pool.Demands {
+				r.Demands = append(r.Demands, ofLeg(j.Leg, demand))
+			}
 		}
 	}
 	return s.Pools.Queue(ctx, r)

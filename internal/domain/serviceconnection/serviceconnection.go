@@ -127,6 +127,7 @@ type Service struct {
 	Audit       *audit.Service
 	Clock       store.Clock
 	Sealer      keyvault.Sealer
+	Remedy      string // what a person does who lacks one; "" = the command for it
 }
 
 // Spec is what people say of a connection.
@@ -301,9 +302,9 @@ func (s *Service) unknown(ctx context.Context, projectID, name string) error {
 		names = append(names, c.Name)
 	}
 	if like := near.Names(name, names); len(like) > 0 {
-		return e.Got("%s", strings.Join(like, ", ")).Try("write one of these, or make it: penstock service-connection create")
+		return e.Got("%s", strings.Join(like, ", ")).Try("write one of these, or make it: %s", cmp.Or(s.Remedy, "penstock service-connection create"))
 	}
-	return e.Try("penstock service-connection create %s --type TYPE", name)
+	return e.Try("%s", cmp.Or(s.Remedy, "penstock service-connection create "+name+" --type TYPE"))
 }
 
 // List returns the connections of a project by name; secrets stay sealed.

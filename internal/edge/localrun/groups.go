@@ -1,19 +1,16 @@
 package localrun
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/pipeline/reference"
-	"penstock.dev/penstock/internal/domain/serviceconnection"
 	"penstock.dev/penstock/internal/edge/language"
 )
 
@@ -116,87 +113,4 @@ func usedSecrets(plan *pipeline.Plan, sources map[string]language.SecretSource) 
 
 func at(ref reference.Reference, format string, args ...any) string {
 	return fmt.Sprintf("%s:%d:%d: ", ref.Origin.File, ref.Origin.Line, ref.Origin.Column) + fmt.Sprintf(format, args...)
-}
-
-// connections takes from the local file the connections and secure files that
-// steps of the plan name. A name with a macro is known when its job starts only:
-// all that the file has is there then.
-func (r *Request) connections(ctx context.Context, plan *pipeline.Plan, local *language.LocalFile, sources map[string]language.SecretSource, env func(string) string, m *Missing) error {
-	files := map[string]language.LocalSecureFile{}
-	for name, f := range local.SecureFiles {
-		files[strings.ToLower(name)] = f
-	}
-	known := map[string]bool{}
-	for name := range local.Connections {
-		known[strings.ToLower(name)] = true
-	}
-	seen := map[string]bool{}
-	for _, ref := range reference.Of(plan) {
-		low := strings.ToLower(ref.Name)
-		if ref.Stage == "" || strings.Contains(ref.Name, "$(") || seen[string(ref.Kind)+low] {
-			continue
-		}
-		seen[string(ref.Kind)+low] = true
-		switch ref.Kind {
-		case reference.ServiceConnection:
-			if !known[low] {
-				m.add("no-connection", at(ref, "there is no service connection %s", ref.Name))
-				m.connections = append(m.connections, ref.Name)
-			}
-		case reference.SecureFile:
-			if files[low].File == "" {
-				m.add("no-secure-file", at(ref, "there is no secure file %s", ref.Name))
-				m.files = append(m.files, ref.Name)
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(local.Connections)) {
-		spec, without, err := connection(ctx, name, local, sources, env)
-		if err != nil {
-			return err
-		}
-		if r.Connections = append(r.Connections, spec); seen[string(reference.ServiceConnection)+strings.ToLower(name)] {
-			for _, entry := range without {
-				m.add("secret-not-given", fmt.Sprintf("service connection %s has no value for %s", name, entry))
-			}
-		}
-	}
-	for name, f := range local.SecureFiles {
-		content, err := os.ReadFile(local.Path(f.File))
-		if err != nil {
-			if !seen[string(reference.SecureFile)+strings.ToLower(name)] {
-				continue // no step names it
-			}
-			return fault.New(fault.Invalid, "file-unreadable", "secure file %s cannot be read", name).At("%s", local.Path(f.File))
-		}
-		r.SecureFiles[name] = content
-	}
-	return nil
-}
-
-// connection is what the local file says of a connection, and which of its
-// entries have no value.
-func connection(ctx context.Context, name string, local *language.LocalFile, sources map[string]language.SecretSource, env func(string) string) (spec serviceconnection.Spec, missing []string, err error) {
-	k := local.Connections[name]
-	spec = serviceconnection.Spec{Name: name, Type: cmp.Or(k.Type, "stub"), URL: k.URL, Scheme: cmp.Or(k.Scheme, "None"), Stub: k.Stub,
-		Parameters: map[string]string{}, Data: map[string]string{}}
-	for _, part := range []struct {
-		from map[string]language.GroupValue
-		to   map[string]string
-	}{{k.Parameters, spec.Parameters}, {k.Data, spec.Data}} {
-		for _, entry := range slices.Sorted(maps.Keys(part.from)) {
-			v := part.from[entry]
-			if part.to[entry] = v.Text; v.Secret == "" || k.Stub {
-				continue
-			}
-			value, ok, err := local.Value(ctx, sources[v.Secret], env)
-			if err != nil {
-				return spec, nil, err
-			}
-			if part.to[entry] = value; !ok {
-				missing = append(missing, entry)
-			}
-		}
-	}
-	return spec, missing, nil
 }

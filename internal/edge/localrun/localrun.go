@@ -25,6 +25,7 @@ type Request struct {
 	Settings           map[string]string            // secrets that the pipeline's settings would hold
 	Plain, Secret      map[string]map[string]string // variable groups: group → name → value
 	Connections        []serviceconnection.Spec
+	StubConnections    bool              // a stub stands for any other: steps that name it are left out
 	SecureFiles        map[string][]byte // name → content
 	VMs                map[string][]VM   // of environments, by name
 	Applications       []string          // files

@@ -13,7 +13,6 @@ import (
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/domain/pipeline"
 	"penstock.dev/penstock/internal/domain/pipeline/reference"
-	"penstock.dev/penstock/internal/domain/serviceconnection"
 )
 
 // Missing is what a run needs from outside and nothing here gives.
@@ -22,6 +21,7 @@ type Missing struct {
 	lines []string // where, and what
 	// What could be written into penstock.local.yml; names.
 	groups, connections, files, tasks []string
+	written                           []string   // how steps write the names of the files
 	pipelines                         []Pipeline // resources; the alias in place of the number
 }
 
@@ -111,13 +111,11 @@ func (r *Request) SkipMissing(m *Missing) []string {
 	for _, name := range m.groups {
 		r.Plain[name], r.Secret[name] = map[string]string{}, map[string]string{}
 	}
-	for _, name := range m.connections {
-		r.Connections = append(r.Connections, serviceconnection.Spec{Name: name, Type: "stub", Scheme: "None", Stub: true, Parameters: map[string]string{}, Data: map[string]string{}})
-	}
+	r.StubConnections = true
 	for _, name := range m.files {
 		r.SecureFiles[name] = []byte("stub\n") // the file has to be one; no step gets it
-		r.SkipFiles = append(r.SkipFiles, name)
 	}
+	r.SkipFiles = append(r.SkipFiles, m.written...)
 	for _, p := range m.pipelines { // a run that has published nothing
 		r.Pipelines = append(r.Pipelines, Pipeline{Source: p.Source, Number: "0"})
 	}

@@ -114,8 +114,8 @@ func TestSkipMissing(t *testing.T) {
 	if lines := r.SkipMissing(m); len(lines) != 5 || m.Err() != nil {
 		t.Errorf("%v, then %v", lines, m.Err())
 	}
-	if r.Plain["storefront"] == nil || len(r.Connections) != 1 || !r.Connections[0].Stub {
-		t.Errorf("%v %v", r.Plain, r.Connections)
+	if r.Plain["storefront"] == nil || !r.StubConnections {
+		t.Errorf("%v %v", r.Plain, r.StubConnections)
 	}
 	var left []string
 	for _, s := range plan.Stages[0].Jobs[0].Steps {
@@ -126,6 +126,45 @@ func TestSkipMissing(t *testing.T) {
 	// The step of the connection is left out by the agent, because it is a stub.
 	if strings.Join(left, " ") != "DownloadSecureFile Publish-Notes Publish-Notes" {
 		t.Errorf("left out: %v", left)
+	}
+}
+
+// Names of connections and files in variables are known before the run where the
+// file, the person or the local file says what they are.
+func TestMissingByVariables(t *testing.T) {
+	plan, r := planOf(t, `variables: [ { name: base, value: prod }, { name: conn, value: $(base)-web }, { name: late, value: "$[counter('x', 1)]" }, { group: g } ]
+stages:
+- stage: A
+  variables: { conn: stage-web, cert: c.pem }
+  jobs:
+  - job: A
+    steps:
+    - { task: SSH@0, inputs: { sshEndpoint: $(conn), runOptions: inline, inline: ls } }
+    - { task: DownloadSecureFile@1, inputs: { secureFile: $(cert) } }
+    - { task: SSH@0, enabled: false, inputs: { sshEndpoint: nobody, runOptions: inline, inline: ls } }
+- stage: B
+  jobs:
+  - job: B
+    strategy: { matrix: { x: { leg: one }, y: { leg: two } } }
+    steps:
+    - { task: SSH@0, inputs: { sshEndpoint: $(conn), runOptions: inline, inline: ls } }
+    - { task: SSH@0, inputs: { sshEndpoint: $(leg), runOptions: inline, inline: ls } }
+    - { task: SSH@0, inputs: { sshEndpoint: $(grouped), runOptions: inline, inline: ls } }
+    - { task: SSH@0, inputs: { sshEndpoint: $(hidden), runOptions: inline, inline: ls } }
+    - { task: SSH@0, inputs: { sshEndpoint: $(person), runOptions: inline, inline: ls } }
+    - { task: SSH@0, inputs: { sshEndpoint: $(late)-$(nobody), runOptions: inline, inline: ls } }
+`), request()
+	r.Variables = map[string]string{"person": "from-the-person"}
+	local := &language.LocalFile{VariableGroups: map[string]map[string]language.GroupValue{"g": {"Grouped": {Text: "of-the-group"}, "hidden": {Secret: "s"}}},
+		Secrets: map[string]language.SecretSource{"s": {Stub: "hush"}}}
+	m := missingOf(t, r, plan, local)
+	slices.Sort(m.connections)
+	if got := strings.Join(m.connections, " ") + " " + strings.Join(m.files, " "); got != "from-the-person of-the-group one prod-web stage-web two c.pem" {
+		t.Error(got)
+	}
+	r.SkipMissing(m)
+	if !r.StubConnections || r.Skip(&plan.Stages[0].Jobs[0].Steps[2]) == "" {
+		t.Errorf("%v: the step of the file is not left out", plan.Stages[0].Jobs[0].Steps[2])
 	}
 }
 

@@ -53,10 +53,10 @@ func (r *Request) pipelines(plan *pipeline.Plan, local *language.LocalFile, m *M
 		folder, record, err := r.earlier(name)
 		if err != nil {
 			m.add("no-resource-run", fmt.Sprintf("%s:%d:%d: pipeline resource %s (%s): %v", res.Origin.File, res.Origin.Line, res.Origin.Column, res.Alias, res.Source, err))
-			m.pipelines = append(m.pipelines, Pipeline{Source: res.Source, Number: res.Alias})
+			m.pipelines = append(m.pipelines, Pipeline{Source: res.Pipeline(), Number: res.Alias})
 			continue
 		}
-		r.Pipelines = append(r.Pipelines, Pipeline{Source: res.Source, Number: record.Number, Folder: folder})
+		r.Pipelines = append(r.Pipelines, Pipeline{Source: res.Pipeline(), Number: record.Number, Folder: folder})
 	}
 }
 

@@ -22,10 +22,12 @@ func fileTransform(_ context.Context, c *task.Context) error {
 	if err != nil {
 		return err
 	}
-	base, _ := c.Lookup("System.DefaultWorkingDirectory")
-	found, err := task.MatchOptions{}.Find(base, folder)
-	if err != nil {
-		return err
+	found := []string{c.Path(folder)} // what is there is meant as it is written
+	if _, err := os.Stat(found[0]); err != nil {
+		base, _ := c.Lookup("System.DefaultWorkingDirectory")
+		if found, err = (task.MatchOptions{}).Find(base, folder); err != nil {
+			return err
+		}
 	}
 	if len(found) != 1 {
 		return fault.New(fault.Invalid, "no-package", "folderPath %s selects %d files or folders", folder, len(found)).Want("exactly one").

@@ -147,6 +147,12 @@ func TestFileTransform(t *testing.T) {
 	if err := d.Run("ArchiveFiles@2", map[string]string{"rootFolderOrFile": "app", "includeRootFolder": "false", "archiveFile": "app.zip"}); err != nil {
 		t.Fatal(err)
 	}
+	d.Vars["level"] = "Warning"
+	in["folderPath"] = "./"
+	if err := d.Run("FileTransform@2", in); err != nil || !strings.Contains(d.Read("app/settings.json"), "Warning") {
+		t.Errorf("%v %s", err, d.Read("app/settings.json"))
+	}
+	in["folderPath"] = "app"
 	d.Vars["level"] = "Trace"
 	if err := d.Run("FileTransform@1", map[string]string{"folderPath": "*.zip", "fileType": "json", "targetFiles": "settings.json"}); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ var tasks = []taskRow{
 	{"checkout, download, publish", "real git; artifacts keep modes, links and empty folders, and send only what the project lacks"},
 	{"`CopyFiles@2` `DeleteFiles@1` `ArchiveFiles@1/2` `ExtractFiles@1`", "7z and wim need `7z`, bz2 needs `bzip2` to pack"},
 	{"`FileTransform@1/2` `replacetokens@3…6`", "no XDT: an error where there is a file for it"},
-	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@2` `DownloadBuildArtifacts@0/1`", "`.artifactignore`, patterns; a name is published once in a run, also by `PublishBuildArtifacts`, which does not merge; no file shares; of another pipeline the run of its resource, else the newest that the inputs allow, in the same project"},
+	{"`PublishPipelineArtifact@0/1` `PublishBuildArtifacts@1` `DownloadPipelineArtifact@0…2` `DownloadBuildArtifacts@0/1`", "`.artifactignore`, patterns; a name is published once in a run, also by `PublishBuildArtifacts`, which does not merge; no file shares; of another pipeline the run of its resource, else the newest that the inputs allow, in the same project"},
 	{"`Cache@2` `CacheBeta@0/1`", "in a folder of the agent's machine, for a week"},
 	{"`PublishTestResults@1/2`", "JUnit, NUnit 2 and 3, VSTest, xUnit 2, CTest"},
 	{"`PublishCodeCoverageResults@1/2`", "Cobertura and JaCoCo; lines and branches by package and file on the run's page; several files are merged by line; the report as an artifact"},

@@ -43,7 +43,7 @@ func Of(p *pipeline.Plan) []Reference {
 		c.add(ServiceConnection, r.Endpoint, "", r.Origin)
 	}
 	for _, r := range p.Resources.Pipelines {
-		c.add(Pipeline, r.Source, "", r.Origin)
+		c.add(Pipeline, r.Pipeline(), "", r.Origin)
 	}
 	for _, r := range p.Resources.Containers {
 		c.add(ServiceConnection, r.Endpoint, "", r.Origin)
@@ -130,6 +130,15 @@ type Use struct {
 	Kind  Kind
 	Input string   // as the step writes it
 	Names []string // as the step writes them; they may hold $(macros)
+}
+
+// Expand replaces the macros in the names; one may stand for several.
+func (u Use) Expand(lookup func(string) (string, bool)) []string {
+	var list []string
+	for _, name := range u.Names {
+		list = append(list, SplitNames(pipeline.ExpandMacros(name, lookup))...)
+	}
+	return list
 }
 
 // Known reports whether the catalogue tells which inputs of a step name

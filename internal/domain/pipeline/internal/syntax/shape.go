@@ -73,6 +73,9 @@ func ReadFields(r *Report, n *Node, shape Shape) (f Fields, ok bool) {
 
 // DuplicateKey reports a key that its mapping already has.
 func DuplicateKey(r *Report, key *Node) {
+	if key.Text == "" && r.Failed() {
+		return // the expression of the key has failed, and said so
+	}
 	r.Error(key, "duplicate-key", "'%s' is already defined", key.Text).Try("keep one of them")
 }
 

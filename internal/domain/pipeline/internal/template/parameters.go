@@ -175,10 +175,10 @@ func (x *Expander) bindRoot(d declared) *parameterSet {
 			p.Value, _ = x.convert(p, x.given(p, v), func(e *syntax.Problem) { e.At("value given for the run") })
 		case p.Default != nil:
 			p.Value = p.Default
-		case len(p.Values) > 0:
+		case len(p.Values) > 0 && p.Type != "stringList": // of several there is no first choice
 			p.Value, _ = x.convert(p, &syntax.Node{Text: p.Values[0], Pos: p.Node.Pos}, func(*syntax.Problem) {})
 		case !x.opt.Head:
-			x.report.Error(p.Node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it when the run is queued, or declare a default")
+			x.report.Error(p.Node, "parameter-required", "a value for the '%s' parameter must be provided", p.Name).Want("%s", wants(p.Type)).Try("give it for the run, as in --param %s=VALUE, or declare a default", p.Name)
 		}
 		set.set(p.Name, p.Value)
 		set.list = append(set.list, p)
