@@ -188,3 +188,54 @@ func (s *Service) ReleaseLeftovers(ctx context.Context) error {
 	}
 	return nil
 }
+
+// advanceRollout starts the next hooks of a deployment.
+func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
+	if p.Rollout == nil {
+		if g.stops(p.Started) {
+			return g.endPhase(p, Canceled, "the run was canceled")
+		}
+		return false // its targets are being resolved
+	}
+	results := map[string]pipeline.Result{}
+	for _, j := range g.jobsOf(p) {
+		if j.State == Completed {
+			results[j.Name] = planResult[j.Result]
+		} else if j.Asked {
+			g.cancelIfAsked(j)
+		}
+	}
+	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.stops(p.Started))
+	changed := len(jobs) > 0 || next.Done
+	*p.Rollout = next
+	if changed {
+		g.dirty[p] = true
+	}
+	for _, h := range jobs {
+		hook := spec.Deployment.Hook(h.Hook)
+		pool := spec.Pool
+		if hook.Pool != nil {
+			pool = *hook.Pool
+		}
+		g.ask(g.addJob(p, newJob{name: h.Name, display: hookTitle(h), order: len(g.jobsOf(p)), steps: hook.Steps, pool: pool, hook: h}))
+	}
+	if next.Done {
+		p.Outputs = g.phaseOutputs(p, g.jobsOf(p))
+		return g.endPhase(p, fromPlan[next.Result()], "")
+	}
+	return changed
+}
+
+func hookTitle(h deployment.HookJob) string {
+	title := h.Hook
+	if h.Hook == pipeline.HookOnFailure || h.Hook == pipeline.HookOnSuccess {
+		title = "on " + h.Hook
+	}
+	if h.Target.Name != "" {
+		return title + " · " + h.Target.Name
+	}
+	if h.Increment > 0 {
+		return fmt.Sprintf("%s · %d %%", title, h.Increment)
+	}
+	return title
+}
