@@ -39,7 +39,10 @@ func (g *graph) stageVariables(stage *pipeline.Stage) variables {
 	}
 	v.add(g.settings)
 	given()
-	rc := pipeline.RuntimeContext{StageDependencies: g.jobsOfStages()}
+	rc := pipeline.RuntimeContext{}
+	if stage != nil {
+		rc.StageDependencies = g.jobsOfStages(stage.DependsOn)
+	}
 	g.addVariables(v, g.plan.Variables, &rc)
 	if stage != nil {
 		g.addVariables(v, stage.Variables, &rc)
@@ -120,9 +123,15 @@ func (g *graph) stageDependencies(names []string, into map[string]pipeline.Depen
 	}
 }
 
-func (g *graph) jobsOfStages() map[string]map[string]pipeline.Dependency {
+// jobsOfStages are the jobs of the stages that a stage names in its dependsOn.
+// Stages further back are not there, as on the service.
+func (g *graph) jobsOfStages(names []string) map[string]map[string]pipeline.Dependency {
 	all := map[string]map[string]pipeline.Dependency{}
-	for _, s := range g.stages {
+	for _, name := range names {
+		s := g.stage(name)
+		if s == nil {
+			continue
+		}
 		jobs := map[string]pipeline.Dependency{}
 		for _, p := range g.phases {
 			if p.Stage == s.Name && p.State == Completed {
@@ -156,7 +165,7 @@ func (g *graph) stageCondition(s *Stage) (bool, error) {
 	g.stageDependencies(s.DependsOn, all)
 	return pipeline.EvaluateCondition(spec.Condition, pipeline.RuntimeContext{
 		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: direct(all, s.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()})
+		Canceled: g.run.CancelRequested, Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()})
 }
 
 // dependency is a job as those that wait for it see it.
@@ -199,7 +208,7 @@ func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.Runti
 	all := map[string]pipeline.Dependency{}
 	g.jobDependencies(planned, spec.DependsOn, all)
 	rc := pipeline.RuntimeContext{Slot: slot, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.stops(g.stage(stage).Started), Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()}
+		StageDependencies: g.jobsOfStages(planned.DependsOn), Canceled: g.stops(g.stage(stage).Started), Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()}
 	known := sync.OnceValue(func() variables {
 		v, own := g.stageVariables(planned), rc
 		if slot == pipeline.SlotJobCondition {
