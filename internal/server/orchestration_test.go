@@ -250,3 +250,43 @@ stages:
 		t.Errorf("%s: %v, want %v\n%s", d.Run.Result, got, want, w.log(d))
 	}
 }
+
+// What the file sets stands, in the text, in conditions and on the agent; a value
+// given for the run reaches what it does not set, and no step may change that.
+func TestTheFileStandsAgainstGivenVariables(t *testing.T) {
+	w := newWorld(t)
+	p := w.pipeline("ci", "azure-pipelines.yml")
+	w.push("main", map[string]string{"azure-pipelines.yml": `
+trigger: none
+variables: { fixed: file, System.Debug: "false" }
+stages:
+- stage: A
+  condition: and(succeeded(), eq(variables.fixed, 'file'))
+  variables: { staged: file }
+  jobs:
+  - job: A
+    variables: { own: "$[ variables.staged ]" }
+    condition: and(succeeded(), eq(variables.staged, 'file'))
+    strategy: { matrix: { leg: { legs: file } } }
+    steps:
+    - checkout: none
+    - bash: echo "${{ variables.fixed }} $(fixed) $(own) $(legs) $(free) $(Build.SourceBranchName)"
+    - bash: echo "##vso[task.setvariable variable=free]changed"
+`})
+	given := map[string]string{"Fixed": "given", "staged": "given", "legs": "given", "free": "given", "Build.SourceBranchName": "named"}
+	if _, err := w.runs.QueueRun(w.ctx, run.QueueRequest{Pipeline: p, Reason: run.Manual, By: identity.System(), Strict: true, Variables: given}); err != nil {
+		t.Fatal(err)
+	}
+	d := w.wait("1")
+	text := w.log(d)
+	if !strings.Contains(text, "file file file file given named") || !strings.Contains(text, "free") || d.Run.Result != run.Failed {
+		t.Errorf("%s\n%s", d.Run.Result, text)
+	}
+	var told []string
+	for _, x := range d.Run.Diagnostics {
+		told = append(told, fmt.Sprintf("%s:%d %s", x.Code, x.Line, x.Severity))
+	}
+	if got := strings.Join(told, ", "); got != "variable-stands:3 warning, variable-stands:7 warning" {
+		t.Errorf("told: %s", got)
+	}
+}

@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,17 +29,16 @@ func (v variables) add(values map[string]string) {
 }
 
 // stageVariables are those a condition of the stage sees: those of the pipeline's
-// settings, the file's with their expressions computed, the values of variable
-// groups that are no secrets, predefined ones, and those given when the run was
-// queued.
+// settings, those given when the run was queued, predefined ones, the file's with
+// their expressions computed, and the values of variable groups that are no
+// secrets. What the file sets stands, whatever was given.
 func (g *graph) stageVariables(stage *pipeline.Stage) variables {
-	v, own := variables{}, predefined(g.run)
-	given := func() { // expressions see them, and no variable takes their place
-		v.add(own)
-		v.add(g.run.Variables)
-	}
+	v, own := variables{}, variables{}
 	v.add(g.settings)
-	given()
+	v.add(g.run.Variables)
+	own.add(predefined(g.run))
+	own.add(g.run.replaced(own))
+	v.add(own) // expressions see them, and no variable takes their place
 	rc := pipeline.RuntimeContext{}
 	if stage != nil {
 		rc.StageDependencies = g.jobsOfStages(stage.DependsOn)
@@ -47,8 +47,26 @@ func (g *graph) stageVariables(stage *pipeline.Stage) variables {
 	if stage != nil {
 		g.addVariables(v, stage.Variables, &rc)
 	}
-	given()
+	v.add(own)
 	return v
+}
+
+// Predefined says whether a name is of the kind that the service alone gives.
+func Predefined(name string) bool {
+	kind, _, dotted := strings.Cut(strings.ToLower(name), ".")
+	return dotted && slices.Contains([]string{"agent", "build", "environment", "pipeline", "resources", "system"}, kind)
+}
+
+// replaced are the variables given for a run that stand for predefined ones: who
+// queues a run may say what it is about.
+func (r *Run) replaced(own variables) map[string]string {
+	list := map[string]string{}
+	for name, value := range r.Variables {
+		if _, known := own.lookup(name); known || Predefined(name) {
+			list[name] = value
+		}
+	}
+	return list
 }
 
 // addVariables adds what a list declares, each seeing those before it. Without

@@ -201,16 +201,6 @@ func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, 
 // comes later wins.
 func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipeline.Job, project, base string) ([]Variable, error) {
 	set := &variableSet{index: map[string]int{}}
-	given := func() { // expressions of variables see them, and no variable takes their place
-		for _, list := range []map[string]string{predefined(g.run), s.jobPredefined(g, j, spec, project, base)} {
-			for name, value := range list {
-				set.put(Variable{Name: name, Value: value, ReadOnly: true})
-			}
-		}
-		for name, value := range g.run.Variables { // who queues the run may say what it is about
-			set.put(Variable{Name: name, Value: value})
-		}
-	}
 	settings, err := s.settings(ctx, g.run.PipelineID)
 	if err != nil {
 		return nil, err
@@ -223,7 +213,21 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 			return nil, err
 		}
 	}
-	given()
+	for name, value := range g.run.Variables {
+		set.put(Variable{Name: name, Value: value, ReadOnly: true})
+	}
+	own, known := []map[string]string{predefined(g.run), s.jobPredefined(g, j, spec, project, base)}, variables{}
+	known.add(own[0])
+	known.add(own[1])
+	own = append(own, g.run.replaced(known))
+	fixed := func() { // expressions of variables see them, and no variable takes their place
+		for i, list := range own {
+			for name, value := range list {
+				set.put(Variable{Name: name, Value: value, ReadOnly: i < 2})
+			}
+		}
+	}
+	fixed()
 	stage := g.plan.Stage(j.Stage)
 	for _, list := range [][]pipeline.Variable{g.plan.Variables, stage.Variables, spec.Variables} {
 		for _, v := range list {
@@ -235,7 +239,7 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 	for name, value := range j.Leg {
 		set.put(Variable{Name: name, Value: value})
 	}
-	given()
+	fixed()
 	return set.list, nil
 }
 

@@ -78,6 +78,7 @@ func (s *Service) QueueRun(ctx context.Context, q QueueRequest) (*Run, error) {
 		if err != nil {
 			return nil, err
 		}
+		diags = append(diags, keptValues(plan, q.Variables)...)
 		if diags = append(diags, unknown...); len(unknown) > 0 {
 			plan = nil
 		}
@@ -86,6 +87,20 @@ func (s *Service) QueueRun(ctx context.Context, q QueueRequest) (*Run, error) {
 		}
 	}
 	return r, s.insertRun(ctx, q, r, plan, diags)
+}
+
+// keptValues warns of variables that are given for a run and that the file sets:
+// what the file sets stands.
+func keptValues(plan *pipeline.Plan, given map[string]string) (list []pipeline.Diagnostic) {
+	for _, v := range plan.Sets(given) {
+		if Predefined(v.Name) {
+			continue
+		}
+		list = append(list, pipeline.Diagnostic{Severity: pipeline.Warning, Code: "variable-stands", Location: pipeline.Location{File: v.Origin.File, Line: v.Origin.Line, Column: v.Origin.Column},
+			Message: fmt.Sprintf("variable %s is set here, and the value given for the run does not change that", v.Name),
+			Do:      "remove it from the file, or make it a parameter"})
+	}
+	return list
 }
 
 func hasErrors(diags []pipeline.Diagnostic) bool {

@@ -31,6 +31,7 @@ var behaviours = []behaviour{
 	{"YAML", "merge keys, several documents in a file", grammar.Supported, "refused, as on the service"},
 	{"Expressions", "`${{ }}` with `if`, `elseif`, `else`, `each`, `insert`; conditions; `$[ ]`; macros `$( )`", grammar.Supported, ""},
 	{"Variables", "variables of run, stage and job; groups; templates of variables; output variables between jobs and stages", grammar.Supported, ""},
+	{"Variables", "those given when a run is queued", grammar.Different, "as on the service they reach what the file does not set, and steps cannot change them; every name may be given, there is no list of settable ones; on a laptop they stand for the settings of the pipeline, which steps may change"},
 	{"Variables", "secret output variables", grammar.Supported, "secret wherever they are read; stored encrypted"},
 	{"Variables", "macros in inputs and in `env:`", grammar.Supported, "variables, resolved anew before each step, then the environment of the agent, where names differ by case"},
 	{"Variables", "by which a pipeline tells its agent: `System.Debug`, `DECODE_PERCENTS`, `process.clean`, `Agent.Source.Git.ShallowFetchDepth`, `Agent.Source.Git.Lfs`, `Agent.Source.Skip`, `Build.SyncSources`, `System.SelfManageGitCreds`, `Agent.Clean.BuildDirectory`, `Build.Clean`, `PROCESS_SIGINT_TIMEOUT`, `PROCESS_SIGTERM_TIMEOUT`, `VSTS_OVERWRITE_TEMP`, `AZP_BASHV3_OLD_SOURCE_BEHAVIOR`, `SYSTEM_UNSAFEALLOWMULTILINESECRET`, `AZP_CACHING_SALT`", grammar.Supported, "others of the service's agents are read by nobody here"},
