@@ -344,12 +344,12 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 		"System.JobIdentifier": j.Identifier(), "System.JobId": j.ID,
 		"System.JobTimeout": strconv.Itoa(spec.TimeoutInMinutes), "System.ParallelExecutionType": "None",
 		"System.PlanId": id.From("plan", j.RunID), "System.TimelineId": id.From("timeline", j.RunID),
-		"System.TotalJobsInPhase":   strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1)),
-		"System.JobPositionInPhase": "1", "System.JobParallelismTag": "Private", "System.Culture": "en-US",
+		"System.TotalJobsInPhase": "1", "System.JobPositionInPhase": "1", // of hooks too: each is a job of its own "System.JobParallelismTag": "Private", "System.Culture": "en-US",
 		"Agent.ReadOnlyVariables": "true",
 	}
 	if spec.Deployment == nil {
 		v["System.JobPositionInPhase"] = strconv.Itoa(j.Order + 1)
+		v["System.TotalJobsInPhase"] = strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1))
 		switch {
 		case spec.Strategy != nil && spec.Strategy.Parallel > 0:
 			v["System.ParallelExecutionType"] = "MultiMachine"
@@ -362,6 +362,9 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 	v["Strategy.Name"], v["Strategy.CycleName"] = spec.Deployment.Strategy, deployment.CycleName(j.Hook)
 	if j.Target.Name != "" {
 		v["Environment.ResourceName"], v["Environment.ResourceId"] = j.Target.Name, j.Target.Resource
+	}
+	if spec.Deployment.Strategy == pipeline.Canary {
+		v["strategy.action"] = deployment.Action(j.Hook)
 	}
 	if j.Increment > 0 {
 		v["strategy.increment"] = strconv.Itoa(j.Increment)
