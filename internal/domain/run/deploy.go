@@ -33,7 +33,8 @@ func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
 	if err != nil {
 		return err
 	}
-	spec := d.Plan.Stage(p.Stage).Job(p.Name).Deployment
+	job := d.Plan.Stage(p.Stage).Job(p.Name)
+	spec := job.Deployment
 	var env *environment.Environment // none: the deployment is nobody's history
 	if spec.Environment.Name != "" {
 		env, err = s.Environments.Find(ctx, d.Run.ProjectID, spec.Environment.Name)
@@ -53,7 +54,7 @@ func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
 		}
 		fresh.Pinning = false
 		if err != nil {
-			fresh.State, fresh.Result, fresh.Cause, fresh.Finished = Completed, Failed, describe(err), s.Clock.Now()
+			fresh.State, fresh.Result, fresh.Cause, fresh.Finished = Completed, tolerated(job, Failed), describe(err), s.Clock.Now()
 		} else {
 			fresh.Rollout = &rollout
 			if env != nil {
@@ -126,8 +127,9 @@ func (s *Service) settleDeployment(ctx context.Context, g *graph, p *Phase) erro
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
+	result := fromPlan[p.Rollout.Result()] // a tolerated failure deployed nothing
 	if h != nil {
-		h.Result, h.Finished = string(p.Result), s.Clock.Now()
+		h.Result, h.Finished = string(result), s.Clock.Now()
 		if err := s.Environments.Deployments.Save(ctx, h); err != nil {
 			return err
 		}
@@ -136,7 +138,7 @@ func (s *Service) settleDeployment(ctx context.Context, g *graph, p *Phase) erro
 		return nil
 	}
 	var release *application.Release
-	if good(p.Result) {
+	if good(result) {
 		if release, err = s.releaseOf(ctx, g.run); err != nil {
 			return err
 		}

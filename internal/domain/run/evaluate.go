@@ -188,11 +188,7 @@ func (g *graph) stageCondition(s *Stage) (bool, error) {
 
 // dependency is a job as those that wait for it see it.
 func (g *graph) dependency(p *Phase) pipeline.Dependency {
-	result := p.Result
-	if result == Failed && g.spec(p).ContinueOnError {
-		result = SucceededWithIssues
-	}
-	return pipeline.Dependency{Result: planResult[result], Outputs: g.outputsOf(p)}
+	return pipeline.Dependency{Result: planResult[p.Result], Outputs: g.outputsOf(p)}
 }
 
 func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[string]pipeline.Dependency) {

@@ -192,11 +192,7 @@ func (g *graph) finishStage(s *Stage) bool {
 		if p.State != Completed {
 			return false
 		}
-		r := p.Result
-		if r == Failed && g.spec(p).ContinueOnError {
-			r = SucceededWithIssues
-		}
-		result = worst(result, r)
+		result = worst(result, p.Result)
 	}
 	return g.endStage(s, result, "")
 }
@@ -234,8 +230,17 @@ func (g *graph) jobsOf(p *Phase) []*Job {
 	return list
 }
 
+// tolerated is the result of a `job:` as everything sees it that waits for it or
+// holds it; the jobs that were carried out keep their own.
+func tolerated(spec *pipeline.Job, r Result) Result {
+	if r == Failed && spec.ContinueOnError {
+		return SucceededWithIssues
+	}
+	return r
+}
+
 func (g *graph) endPhase(p *Phase, r Result, cause string) bool {
-	p.State, p.Result, p.Cause, p.Finished, p.Pinning = Completed, r, cause, g.now, false
+	p.State, p.Result, p.Cause, p.Finished, p.Pinning = Completed, tolerated(g.spec(p), r), cause, g.now, false
 	g.dirty[p] = true
 	if p.Rollout != nil {
 		g.effects.settled = append(g.effects.settled, p)

@@ -344,7 +344,8 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 		"System.JobIdentifier": j.Identifier(), "System.JobId": j.ID,
 		"System.JobTimeout": strconv.Itoa(spec.TimeoutInMinutes), "System.ParallelExecutionType": "None",
 		"System.PlanId": id.From("plan", j.RunID), "System.TimelineId": id.From("timeline", j.RunID),
-		"System.TotalJobsInPhase": "1", "System.JobPositionInPhase": "1", // of hooks too: each is a job of its own "System.JobParallelismTag": "Private", "System.Culture": "en-US",
+		"System.TotalJobsInPhase": "1", "System.JobPositionInPhase": "1", // also of a hook: none is a part of another
+		"System.JobParallelismTag": "Private", "System.Culture": "en-US",
 		"Agent.ReadOnlyVariables": "true",
 	}
 	if spec.Deployment == nil {
