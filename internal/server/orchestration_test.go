@@ -290,3 +290,51 @@ stages:
 		t.Errorf("told: %s", got)
 	}
 }
+
+// A run that is canceled before any of its jobs began ends as a whole.
+func TestCancelBeforeItBegins(t *testing.T) {
+	w := newWorld(t)
+	p := w.pipeline("ci", "azure-pipelines.yml")
+	w.push("main", map[string]string{"azure-pipelines.yml": `
+trigger: none
+stages:
+- stage: A
+  jobs:
+  - job: waits
+    pool: { name: default, demands: [ nobody.has.it ] }
+    steps: [{ bash: echo never }]
+  - job: anyway
+    dependsOn: waits
+    condition: always()
+    steps: [{ bash: echo never }]
+- stage: B
+  condition: always()
+  jobs: [{ job: b, steps: [{ bash: echo never }] }]
+- stage: C
+  dependsOn: []
+  trigger: manual
+  jobs: [{ job: c, steps: [{ bash: echo never }] }]
+`})
+	if _, err := w.runs.QueueRun(w.ctx, run.QueueRequest{Pipeline: p, Reason: run.Manual, By: identity.System(), Strict: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.until("a job waits for an agent", func() bool {
+		d, err := w.runs.Load(w.ctx, "1")
+		return err == nil && len(d.Jobs) > 0 && d.Jobs[0].Asked
+	})
+	if _, err := w.runs.Cancel(w.ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+	d := w.wait("1")
+	got := map[string]run.Result{"": d.Run.Result}
+	for _, s := range d.Stages {
+		got[s.Name] = s.Result
+	}
+	for _, p := range d.Phases {
+		got[p.Name] = p.Result
+	}
+	want := map[string]run.Result{"": run.Canceled, "A": run.Canceled, "B": run.Canceled, "C": run.Canceled, "waits": run.Canceled, "anyway": run.Canceled}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

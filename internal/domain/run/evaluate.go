@@ -179,11 +179,20 @@ func (g *graph) stageCondition(s *Stage) (bool, error) {
 	if spec == nil {
 		return false, fault.New(fault.Internal, "plan-lost", "the plan has no stage %s", s.Name)
 	}
+	if g.unbegun() {
+		return false, nil
+	}
 	all := map[string]pipeline.Dependency{}
 	g.stageDependencies(s.DependsOn, all)
 	return pipeline.EvaluateCondition(spec.Condition, pipeline.RuntimeContext{
 		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: direct(all, s.DependsOn), Ancestors: all,
 		Canceled: g.run.CancelRequested, Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()})
+}
+
+// unbegun says that the run is canceled before any job of it began: then it ends
+// as a whole, whatever its conditions say. There is nothing to put in order.
+func (g *graph) unbegun() bool {
+	return g.run.CancelRequested && !slices.ContainsFunc(g.jobs, func(j *Job) bool { return !j.Started.IsZero() })
 }
 
 // dependency is a job as those that wait for it see it.
@@ -251,6 +260,9 @@ func (g *graph) legContext(j *Job, spec *pipeline.Job, variables []Variable) pip
 }
 
 func (g *graph) jobCondition(s *Stage, spec *pipeline.Job) (bool, error) {
+	if g.unbegun() {
+		return false, nil
+	}
 	return pipeline.EvaluateCondition(spec.Condition, g.jobContext(s.Name, spec, pipeline.SlotJobCondition))
 }
 
