@@ -338,3 +338,53 @@ stages:
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// Pushes that come while a run of the branch goes on become one run, of the last
+// of them; that its files are not among the paths changes nothing, nor does the
+// end of a run that no push started.
+func TestPushesAreBatched(t *testing.T) {
+	w := newWorld(t)
+	p := w.pipeline("ci", "azure-pipelines.yml")
+	file := "trigger: { batch: true, branches: [main], paths: { include: [src] } }\nstages:\n- stage: A\n  trigger: manual\n  jobs: [{ job: A, steps: [{ checkout: none }, { bash: echo $(Build.Reason) $(Build.SourceVersion) }] }]\n"
+	begin := func(id string) *run.Detail {
+		t.Helper()
+		var open []*environment.Approval
+		w.until("run "+id+" waits for its start", func() bool {
+			var err error
+			open, err = w.environments.OfRun(w.ctx, id)
+			return err == nil && len(open) == 1
+		})
+		person := identity.With(w.ctx, identity.Subject{Kind: identity.UserKind, ID: "u1", Name: "ada"})
+		if _, err := w.environments.Decide(person, open[0].ID, environment.Approved, ""); err != nil {
+			t.Fatal(err)
+		}
+		return w.wait(id)
+	}
+	w.push("main", map[string]string{"azure-pipelines.yml": file, "src/a": "1"})
+	w.until("the first push has its run", func() bool { _, err := w.runs.Runs.Get(w.ctx, "1"); return err == nil })
+	kept := func(commit string) {
+		t.Helper()
+		w.until("the push of "+commit+" is kept back", func() bool {
+			fresh, err := w.runs.Pipelines.Get(w.ctx, p.ID)
+			return err == nil && fresh.Waiting["refs/heads/main"].Commit == commit
+		})
+	}
+	kept(w.push("main", map[string]string{"src/a": "2"}))
+	last := w.push("main", map[string]string{"docs/b": "3"})
+	kept(last)
+	if _, err := w.runs.QueueRun(w.ctx, run.QueueRequest{Pipeline: p, Branch: "refs/heads/main", Reason: run.Manual, By: identity.System()}); err != nil {
+		t.Fatal(err)
+	}
+	begin("2")
+	kept(last)
+	begin("1")
+	d := begin("3")
+	if text := w.log(d); !strings.Contains(text, "BatchedCI "+last) || d.Run.Reason != run.BatchedCI {
+		t.Errorf("%s\n%s", d.Run.Reason, text)
+	}
+	w.push("main", map[string]string{"docs/b": "4"})
+	w.push("main", map[string]string{"src/a": "5"})
+	if d := begin("4"); d.Run.Reason != run.IndividualCI {
+		t.Error(d.Run.Reason)
+	}
+}
