@@ -36,7 +36,7 @@ var behaviours = []behaviour{
 	{"Variables", "macros in inputs and in `env:`", grammar.Supported, "variables, resolved anew before each step, then the environment of the agent, where names differ by case"},
 	{"Variables", "by which a pipeline tells its agent: `System.Debug`, `DECODE_PERCENTS`, `process.clean`, `Agent.Source.Git.ShallowFetchDepth`, `Agent.Source.Git.Lfs`, `Agent.Source.Skip`, `Build.SyncSources`, `System.SelfManageGitCreds`, `Agent.Clean.BuildDirectory`, `Build.Clean`, `PROCESS_SIGINT_TIMEOUT`, `PROCESS_SIGTERM_TIMEOUT`, `VSTS_OVERWRITE_TEMP`, `AZP_BASHV3_OLD_SOURCE_BEHAVIOR`, `SYSTEM_UNSAFEALLOWMULTILINESECRET`, `AZP_CACHING_SALT`", grammar.Supported, "others of the service's agents are read by nobody here"},
 	{"Jobs", "matrix, also computed with `$[ ]`; `parallel`; `maxParallel`", grammar.Supported, ""},
-	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.Supported, "with Docker or Podman on the agent's machine; folders keep the machine's paths inside, `/__w` and `/__t` lead there too; not in sandboxed jobs"},
+	{"Jobs", "containers (`container:`, `services:`, step `target:`)", grammar.Supported, "with Docker or Podman on the agent's machine; folders keep the machine's paths inside, `/__w` and `/__t` lead there too; an image that is on the machine is not fetched again; not in sandboxed jobs"},
 	{"Jobs", "server jobs (`pool: server`)", grammar.Different, "`ManualValidation@1`, `Delay@1`, `InvokeRESTAPI@1`, `PenstockSwap@1`, `PenstockRollback@1`"},
 	{"Deployments", "strategies `runOnce`, `rolling` (on VMs), `canary` (hooks and increments), all lifecycle hooks", grammar.Supported, ""},
 	{"Checks", "approval, exclusive lock (`lockBehavior`), branch control, business hours", grammar.Supported, ""},
