@@ -388,3 +388,68 @@ func TestPushesAreBatched(t *testing.T) {
 		t.Error(d.Run.Reason)
 	}
 }
+
+// Of a job with legs only those run again that did not go well; a job that is
+// tolerated stands. Each counts its own attempts.
+func TestRerunOfLegs(t *testing.T) {
+	w := newWorld(t)
+	p := w.pipeline("ci", "azure-pipelines.yml")
+	flag := filepath.Join(t.TempDir(), "flag")
+	w.push("main", map[string]string{"azure-pipelines.yml": strings.ReplaceAll(`
+trigger: none
+stages:
+- stage: S
+  jobs:
+  - job: legs
+    strategy: { matrix: { good: { x: 0 }, 3.9 bad: { x: 1 } } }
+    steps:
+    - checkout: none
+    - bash: 'echo "##vso[task.setvariable variable=v;isOutput=true]$(System.StageAttempt)"; echo "$(System.JobName) $(System.JobAttempt)/$(System.PhaseAttempt)/$(System.StageAttempt)"; test $(x) = 0 -o -e FLAG'
+      name: s
+  - job: tolerated
+    continueOnError: true
+    steps: [{ checkout: none }, { bash: exit 1 }]
+  - job: late
+    dependsOn: legs
+    variables: { v: "$[format('{0} and {1}', dependencies.legs.outputs['good.s.v'], dependencies.legs.outputs['Job2.s.v'])]" }
+    steps: [{ checkout: none }, { bash: 'echo "$(v), late $(System.JobAttempt)/$(System.PhaseAttempt)/$(System.StageAttempt)"' }]
+- stage: skipped
+  dependsOn: []
+  condition: false
+  jobs: [{ job: K, steps: [{ checkout: none }] }]
+`, "FLAG", flag)})
+	if _, err := w.runs.QueueRun(w.ctx, run.QueueRequest{Pipeline: p, Reason: run.Manual, By: identity.System(), Strict: true}); err != nil {
+		t.Fatal(err)
+	}
+	for attempt := 1; ; attempt++ {
+		d := w.wait("1")
+		if attempt == 3 {
+			got := map[string]string{}
+			for _, j := range d.Jobs {
+				got[j.Name] += fmt.Sprintf(" %d:%s", j.Attempt, j.Result)
+			}
+			want := map[string]string{"good": " 1:succeeded", "3.9 bad": " 1:failed 2:failed 3:succeeded", "tolerated": " 1:failed", "late": " 3:succeeded"}
+			if !maps.Equal(got, want) || d.Run.Result != run.SucceededWithIssues || len(d.Stages) != 4 {
+				t.Errorf("%s, %d attempts of stages: %v, want %v", d.Run.Result, len(d.Stages), got, want)
+			}
+			text := w.log(d)
+			for _, line := range []string{"good 1/1/1", "Job2 1/1/1", "Job2 2/2/2", "Job2 3/3/3", "1 and 3, late 1/3/3"} {
+				if !strings.Contains(text, line) {
+					t.Errorf("no %q in\n%s", line, text)
+				}
+			}
+			return
+		}
+		if d.Run.Result != run.Failed {
+			t.Fatal(d.Run.Result)
+		}
+		if attempt == 2 {
+			if err := os.WriteFile(flag, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.runs.Rerun(w.ctx, "1", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

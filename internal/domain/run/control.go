@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"penstock.dev/penstock/internal/base/fault"
 	"penstock.dev/penstock/internal/base/outbox"
@@ -71,7 +72,7 @@ func (s *Service) Rerun(ctx context.Context, id, stage string) (*Run, error) {
 			if err := s.Stages.Insert(ctx, newStage(id, *spec, st.Order, st.Attempt+1)); err != nil {
 				return err
 			}
-			if stage == "" && !good(st.Result) {
+			if stage == "" && !waits(st, again) {
 				if err := s.keep(ctx, g, st); err != nil {
 					return err
 				}
@@ -96,21 +97,26 @@ func (s *Service) reopen(ctx context.Context, r *Run, by identity.Subject) error
 }
 
 // keep takes over into the next attempt of a stage what need not be done again:
-// jobs that went well and wait for none that did not. What they published and
-// set stays.
+// jobs that went well and wait for none that did not, and legs that went well of
+// a job that did not. What they published and set stays.
 func (s *Service) keep(ctx context.Context, g *graph, st *Stage) error {
 	for _, p := range g.phases {
-		if p.Stage != st.Name || !g.stands(p) {
+		if p.Stage != st.Name || !g.stand(g.spec(p).DependsOn, p.Stage) {
 			continue
 		}
-		next := *p
-		next.Revision, next.Attempt = store.Revision{}, st.Attempt+1
-		next.ID = phaseID(g.run.ID, p.Stage, p.Name, next.Attempt)
-		if err := s.Phases.Insert(ctx, &next); err != nil {
-			return err
+		if good(p.Result) {
+			next := *p
+			next.Revision, next.Attempt, next.Stands = store.Revision{}, st.Attempt+1, true
+			next.ID = phaseID(g.run.ID, p.Stage, p.Name, next.Attempt)
+			if err := s.Phases.Insert(ctx, &next); err != nil {
+				return err
+			}
 		}
 		for _, j := range g.jobsOf(p) {
-			j.Until = next.Attempt
+			if !good(p.Result) && (!good(j.Result) || j.Hook != "") {
+				continue
+			}
+			j.Until = st.Attempt + 1
 			if err := s.Jobs.Save(ctx, j); err != nil {
 				return err
 			}
@@ -119,11 +125,11 @@ func (s *Service) keep(ctx context.Context, g *graph, st *Stage) error {
 	return nil
 }
 
-// stands says whether a job and all that it waited for went well.
-func (g *graph) stands(p *Phase) bool {
-	return good(p.Result) && !slices.ContainsFunc(g.spec(p).DependsOn, func(name string) bool {
-		before := g.phase(p.Stage, name)
-		return before != nil && !g.stands(before)
+// stand says whether jobs and all that they waited for went well.
+func (g *graph) stand(names []string, stage string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool {
+		p := g.phase(stage, name)
+		return p != nil && !(good(p.Result) && g.stand(g.spec(p).DependsOn, stage))
 	})
 }
 
@@ -131,27 +137,27 @@ func phaseID(run, stage, name string, attempt int) string {
 	return fmt.Sprintf("%s/%s/%s/%d", run, stage, name, attempt)
 }
 
+// pickStages are the stages to try again: the one of the name, or those that
+// failed or were canceled, and whatever depends on them, directly or not.
 func pickStages(g *graph, name string) []*Stage {
-	again := map[string]*Stage{}
-	for _, st := range g.stages {
-		if name == "" && !good(st.Result) || name != "" && st.Name == name {
-			again[st.Name] = st
-		}
-	}
-	for range g.stages { // whatever depends on them, directly or not
+	var list []*Stage
+	for range g.stages {
 		for _, st := range g.stages {
-			if slices.ContainsFunc(st.DependsOn, func(d string) bool { return again[d] != nil }) {
-				again[st.Name] = st
+			picked := name == "" && !good(st.Result) && st.Result != Skipped || name != "" && strings.EqualFold(st.Name, name)
+			if (picked || waits(st, list)) && !slices.Contains(list, st) {
+				list = append(list, st)
 			}
 		}
 	}
-	var list []*Stage
-	for _, st := range g.stages {
-		if again[st.Name] != nil {
-			list = append(list, st)
-		}
-	}
+	slices.SortStableFunc(list, func(a, b *Stage) int { return a.Order - b.Order })
 	return list
+}
+
+// waits says whether a stage depends on one of a list.
+func waits(st *Stage, list []*Stage) bool {
+	return slices.ContainsFunc(list, func(other *Stage) bool {
+		return slices.ContainsFunc(st.DependsOn, func(name string) bool { return strings.EqualFold(name, other.Name) })
+	})
 }
 
 // numbers takes the next number of a key, the first time the given one. It belongs

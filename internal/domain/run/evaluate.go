@@ -280,10 +280,10 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 	switch {
 	case st == nil:
 		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil
-	case st.Parallel > 0:
+	case st.Parallel > 1:
 		var legs []pipeline.MatrixEntry
 		for i := range st.Parallel {
-			legs = append(legs, pipeline.MatrixEntry{Name: fmt.Sprintf("job%d", i+1), Variables: map[string]string{
+			legs = append(legs, pipeline.MatrixEntry{Name: fmt.Sprintf("Job%d", i+1), Variables: map[string]string{
 				"System.JobPositionInPhase": fmt.Sprint(i + 1), "System.TotalJobsInPhase": fmt.Sprint(st.Parallel)}})
 		}
 		return legs, nil

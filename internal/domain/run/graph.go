@@ -19,6 +19,7 @@ type graph struct {
 	stages   []*Stage // latest attempt of each, in the file's order
 	phases   []*Phase // of those attempts
 	jobs     []*Job
+	all      *Detail           // with earlier attempts
 	groups   map[string]string // values of variable groups without the secrets
 	settings map[string]string // variables of the pipeline's settings
 	now      time.Time
@@ -313,7 +314,11 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 	if err != nil {
 		return g.endPhase(p, Failed, err.Error())
 	}
+	stand := g.jobsOf(p) // that went well in an earlier attempt
 	for i, leg := range legs {
+		if slices.ContainsFunc(stand, func(j *Job) bool { return j.Name == leg.Name }) {
+			continue
+		}
 		pool := spec.Pool
 		pool.Name = ofLeg(leg.Variables, pool.Name)
 		g.addJob(p, newJob{name: leg.Name, display: legDisplay(spec, leg), order: i, leg: leg.Variables, steps: spec.Steps, pool: pool})
@@ -322,8 +327,11 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 }
 
 func legDisplay(spec *pipeline.Job, leg pipeline.MatrixEntry) string {
-	if leg.Name == spec.Name {
+	switch {
+	case leg.Name == spec.Name:
 		return spec.DisplayName
+	case spec.Strategy.Parallel > 1:
+		return spec.DisplayName + " " + strings.TrimPrefix(leg.Name, "Job")
 	}
 	return spec.DisplayName + " " + leg.Name
 }
@@ -437,6 +445,8 @@ func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 			prefixes = append(prefixes, "", p.Name+".", j.Hook+".")
 		case j.Name == p.Name:
 			prefixes[0] = ""
+		case j.Instance() != j.Name:
+			prefixes = append(prefixes, j.Instance()+".")
 		}
 		for k, v := range j.Outputs {
 			for _, prefix := range prefixes {

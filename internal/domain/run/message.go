@@ -338,9 +338,9 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 		"System.TeamProject": project, "System.CollectionUri": collection, "System.TeamFoundationCollectionUri": collection,
 		"System.TeamFoundationServerUri": collection, "System.TaskDefinitionsUri": collection,
 		"System.StageName": j.Stage, "System.StageDisplayName": stageTitle(g, j.Stage), "System.StageAttempt": strconv.Itoa(j.Attempt),
-		"System.PhaseName": j.Phase, "System.PhaseDisplayName": spec.DisplayName, "System.PhaseAttempt": strconv.Itoa(j.Attempt),
+		"System.PhaseName": j.Phase, "System.PhaseDisplayName": spec.DisplayName, "System.PhaseAttempt": strconv.Itoa(g.phaseAttempt(j)),
 		"System.StageId": StageRecord(j.RunID, j.Stage, j.Attempt), "System.PhaseId": PhaseRecord(j.RunID, j.Stage, j.Phase, j.Attempt),
-		"System.JobName": j.Instance(), "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(j.Attempt),
+		"System.JobName": j.Instance(), "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(g.jobAttempt(j)),
 		"System.JobIdentifier": j.Identifier(), "System.JobId": j.ID,
 		"System.JobTimeout": strconv.Itoa(spec.TimeoutInMinutes), "System.ParallelExecutionType": "None",
 		"System.PlanId": id.From("plan", j.RunID), "System.TimelineId": id.From("timeline", j.RunID),
@@ -352,7 +352,7 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 		v["System.JobPositionInPhase"] = strconv.Itoa(j.Order + 1)
 		v["System.TotalJobsInPhase"] = strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1))
 		switch {
-		case spec.Strategy != nil && spec.Strategy.Parallel > 0:
+		case spec.Strategy != nil && spec.Strategy.Parallel > 1:
 			v["System.ParallelExecutionType"] = "MultiMachine"
 		case j.Name != j.Phase:
 			v["System.ParallelExecutionType"] = "MultiConfiguration"
@@ -373,16 +373,42 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 	return v
 }
 
-// Instance is the job's name within its phase: that of its matrix leg. The only
-// job of a phase has none; where a deployment deploys, it is the phase's.
+// Instance is the job's name within its phase: that of its matrix leg, or its
+// place where a leg has none that could be a job's. The only job of a phase has
+// none; where a deployment deploys, it is the phase's.
 func (j *Job) Instance() string {
 	switch {
 	case j.Hook == "deploy":
 		return j.Phase
 	case j.Hook == "" && j.Name == j.Phase:
 		return "__default"
+	case j.Hook == "" && !pipeline.LegalName(j.Name):
+		return "Job" + strconv.Itoa(j.Order+1)
 	}
 	return j.Name
+}
+
+// jobAttempt counts how often the job has been carried out, this time included.
+func (g *graph) jobAttempt(j *Job) int {
+	n := 1
+	for _, other := range g.all.Jobs {
+		if other.Stage == j.Stage && other.Phase == j.Phase && other.Name == j.Name && other.Attempt < j.Attempt {
+			n++
+		}
+	}
+	return n
+}
+
+// phaseAttempt counts the attempts of the stage without those in which the job
+// stood as an earlier one had left it.
+func (g *graph) phaseAttempt(j *Job) int {
+	n := j.Attempt
+	for _, p := range g.all.Phases {
+		if p.Stage == j.Stage && p.Name == j.Phase && p.Attempt <= j.Attempt && p.Stands {
+			n--
+		}
+	}
+	return n
 }
 
 // Identifier names the job within its run; a stage that nobody wrote is left out.

@@ -185,7 +185,7 @@ func (s *Service) Load(ctx context.Context, id string) (*Detail, error) {
 
 // latest drops earlier attempts.
 func (d *Detail) latest() *graph {
-	g := &graph{run: d.Run, plan: d.Plan}
+	g := &graph{run: d.Run, plan: d.Plan, all: d}
 	attempt := map[string]int{}
 	for _, st := range d.Stages {
 		attempt[st.Name] = max(attempt[st.Name], st.Attempt)
