@@ -195,6 +195,9 @@ func (g *graph) finishStage(s *Stage) bool {
 		}
 		result = worst(result, p.Result)
 	}
+	if len(g.plan.Stage(s.Name).Jobs) == 0 {
+		result = Succeeded // what has nothing to do has left nothing out
+	}
 	return g.endStage(s, result, "")
 }
 

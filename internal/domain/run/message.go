@@ -217,6 +217,11 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 		set.put(Variable{Name: name, Value: value, ReadOnly: true})
 	}
 	own, known := []map[string]string{predefined(g.run), s.jobPredefined(g, j, spec, project, base)}, variables{}
+	if spec.Deployment != nil && spec.Deployment.Environment.Name != "" {
+		if env, err := s.Environments.Find(ctx, g.run.ProjectID, spec.Deployment.Environment.Name); err == nil {
+			own[1]["Environment.Id"] = env.ID
+		}
+	}
 	known.add(own[0])
 	known.add(own[1])
 	own = append(own, g.run.replaced(known))
