@@ -331,7 +331,7 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 
 func legDisplay(spec *pipeline.Job, leg pipeline.MatrixEntry) string {
 	switch {
-	case leg.Name == spec.Name:
+	case leg.Name == spec.Name && leg.Variables == nil: // the job itself
 		return spec.DisplayName
 	case spec.Strategy.Parallel > 1:
 		return spec.DisplayName + " " + strings.TrimPrefix(leg.Name, "Job")
@@ -446,7 +446,7 @@ func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 		switch {
 		case j.Hook != "":
 			prefixes = append(prefixes, "", p.Name+".", j.Hook+".")
-		case j.Name == p.Name:
+		case !j.leg():
 			prefixes[0] = ""
 		case j.Instance() != j.Name:
 			prefixes = append(prefixes, j.Instance()+".")

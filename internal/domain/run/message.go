@@ -359,7 +359,7 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 		switch {
 		case spec.Strategy != nil && spec.Strategy.Parallel > 1:
 			v["System.ParallelExecutionType"] = "MultiMachine"
-		case j.Name != j.Phase:
+		case j.leg():
 			v["System.ParallelExecutionType"] = "MultiConfiguration"
 		}
 		return v
@@ -385,13 +385,17 @@ func (j *Job) Instance() string {
 	switch {
 	case j.Hook == "deploy":
 		return j.Phase
-	case j.Hook == "" && j.Name == j.Phase:
+	case j.Hook == "" && !j.leg():
 		return "__default"
 	case j.Hook == "" && !pipeline.LegalName(j.Name):
 		return "Job" + strconv.Itoa(j.Order+1)
 	}
 	return j.Name
 }
+
+// leg says whether the job is one of a matrix or a slice; a leg may be called like
+// its job.
+func (j *Job) leg() bool { return j.Leg != nil || j.Name != j.Phase }
 
 // jobAttempt counts how often the job has been carried out, this time included.
 func (g *graph) jobAttempt(j *Job) int {
