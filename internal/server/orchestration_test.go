@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"penstock.dev/penstock/internal/base/outbox"
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/run"
@@ -451,5 +453,33 @@ stages:
 		if _, err := w.runs.Rerun(w.ctx, "1", ""); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A stage that waits for business hours is looked at when they begin.
+func TestBusinessHoursBegin(t *testing.T) {
+	w := newWorld(t)
+	env, err := w.environments.Create(w.ctx, w.project.ID, "prod", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tomorrow := time.Now().UTC().AddDate(0, 0, 1).Format("Mon")
+	if err := w.environments.AddCheck(w.ctx, env, &environment.Check{Type: environment.BusinessHoursCheck, Settings: environment.Settings{Days: []string{tomorrow}, From: "00:00", To: "23:59", Zone: "UTC"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.pipeline("ci", "azure-pipelines.yml")
+	w.push("main", map[string]string{"azure-pipelines.yml": "trigger: [main]\njobs:\n- deployment: d\n  environment: prod\n  strategy: { runOnce: { deploy: { steps: [{ download: none }] } } }\n"})
+	var until time.Time
+	w.until("the stage waits", func() bool {
+		d, err := w.runs.Load(w.ctx, "1")
+		if err != nil || len(d.Stages) == 0 {
+			return false
+		}
+		until = d.Stages[0].Until
+		return strings.HasPrefix(d.Stages[0].Waits, "business hours")
+	})
+	messages, _, err := w.db.DueMessages(w.ctx, until, 100)
+	if err != nil || !slices.ContainsFunc(messages, func(m outbox.Message) bool { return m.Topic == run.TopicAdvance && m.Due.Equal(until) }) {
+		t.Errorf("nobody looks at the run at %s: %v, %v", until, messages, err)
 	}
 }

@@ -241,7 +241,22 @@ func hoursVerdict(set Settings, now time.Time) Verdict {
 	if slices.Contains(set.Days, local.Format("Mon")) && hour >= set.From && hour < set.To {
 		return Verdict{State: Pass}
 	}
-	return Verdict{State: Wait, Reason: fmt.Sprintf("business hours %s–%s %s", set.From, set.To, set.Zone)}
+	return Verdict{State: Wait, Reason: fmt.Sprintf("business hours %s–%s %s", set.From, set.To, set.Zone), Until: opening(set, local)}
+}
+
+// opening is when the hours begin next; zero = on no day.
+func opening(set Settings, local time.Time) time.Time {
+	from, err := time.Parse("15:04", set.From)
+	if err != nil {
+		return time.Time{}
+	}
+	for day := range 8 {
+		at := time.Date(local.Year(), local.Month(), local.Day()+day, from.Hour(), from.Minute(), 0, 0, local.Location())
+		if at.After(local) && slices.Contains(set.Days, at.Format("Mon")) {
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 // lock takes a place in the queue for a resource; the first place holds it.

@@ -189,6 +189,11 @@ func (s *Service) emit(ctx context.Context, g *graph) error {
 			return err
 		}
 	}
+	for _, at := range g.effects.again {
+		if err := s.Tx.Emit(ctx, outbox.New(TopicAdvance, g.run.ID, g.run.ID).At(at)); err != nil {
+			return err
+		}
+	}
 	for _, p := range g.effects.pin {
 		if err := s.Tx.Emit(ctx, outbox.New(TopicPin, p.ID, p.ID)); err != nil {
 			return err

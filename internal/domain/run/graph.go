@@ -35,13 +35,14 @@ type graph struct {
 
 // effects are what leaves after the save.
 type effects struct {
-	queue   []*Job   // ask for an agent
-	serve   []*Job   // run on the server
-	cancel  []*Job   // ask to end
-	pin     []*Phase // resolve the targets of a deployment
-	settled []*Phase // deployments that have ended
-	ended   []*Stage // release their locks
-	done    bool     // the run has completed
+	queue   []*Job      // ask for an agent
+	serve   []*Job      // run on the server
+	cancel  []*Job      // ask to end
+	again   []time.Time // look at the run again
+	pin     []*Phase    // resolve the targets of a deployment
+	settled []*Phase    // deployments that have ended
+	ended   []*Stage    // release their locks
+	done    bool        // the run has completed
 }
 
 // planResult turns a result into the spelling of expressions, and back.
@@ -154,9 +155,12 @@ func (g *graph) startStage(s *Stage, verdicts map[string]environment.Verdict) bo
 	case environment.Supersede:
 		return g.endStage(s, Canceled, v.Reason)
 	case environment.Wait:
-		if s.Waits != v.Reason || !s.Checking {
+		if s.Waits != v.Reason || !s.Checking || !s.Until.Equal(v.Until) {
 			s.Checking, s.Waits, s.Until = true, v.Reason, v.Until
 			g.dirty[s] = true
+			if v.Until.After(g.now) {
+				g.effects.again = append(g.effects.again, v.Until)
+			}
 		}
 		return false
 	}

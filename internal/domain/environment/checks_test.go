@@ -73,6 +73,28 @@ func TestLocks(t *testing.T) {
 	}
 }
 
+// Outside of the hours a stage waits until they begin.
+func TestBusinessHours(t *testing.T) {
+	set := Settings{Days: []string{"Mon", "Tue", "Fri"}, From: "08:30", To: "17:00", Zone: "Europe/Berlin"}
+	for at, until := range map[string]string{
+		"2026-03-27T08:00:00+01:00": "2026-03-27T08:30:00+01:00", // a Friday, before
+		"2026-03-27T08:30:00+01:00": "",
+		"2026-03-27T15:59:00Z":      "",
+		"2026-03-27T16:00:00Z":      "2026-03-30T08:30:00+02:00", // the clocks change meanwhile
+		"2026-03-31T23:00:00+02:00": "2026-04-03T08:30:00+02:00",
+	} {
+		now, err := time.Parse(time.RFC3339, at)
+		must(t, err)
+		v := hoursVerdict(set, now)
+		if got := v.Until.Format(time.RFC3339); v.State == Wait && got != until || (v.State == Pass) != (until == "") {
+			t.Errorf("%s: %s until %s, want %q", at, v.State, got, until)
+		}
+	}
+	if v := hoursVerdict(Settings{From: "08:30", To: "17:00", Zone: "UTC"}, time.Now()); v.State != Wait || !v.Until.IsZero() {
+		t.Errorf("without days: %+v", v)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
