@@ -129,7 +129,7 @@ func (s *Service) keep(ctx context.Context, g *graph, st *Stage) error {
 func (g *graph) stand(names []string, stage string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool {
 		p := g.phase(stage, name)
-		return p != nil && !(good(p.Result) && g.stand(g.spec(p).DependsOn, stage))
+		return p != nil && (!good(p.Result) || !g.stand(g.spec(p).DependsOn, stage))
 	})
 }
 

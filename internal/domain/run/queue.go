@@ -344,7 +344,7 @@ func (s *Service) queueForUpdate(ctx context.Context, p *Pipeline, push *repos.P
 	}
 	// The paths of a batch are those of all its pushes, and it is built as its last
 	// one left it.
-	if _, waits := p.Waiting[u.Ref]; !matches && !(batch && waits) {
+	if _, waits := p.Waiting[u.Ref]; !matches && (!batch || !waits) {
 		return nil
 	}
 	by := identity.Subject{Kind: identity.UserKind, ID: push.PusherID, Name: push.Pusher}
