@@ -310,7 +310,7 @@ func predefined(r *Run) map[string]string {
 		"Build.Reason": buildReason[r.Reason], "Build.QueuedBy": r.RequestedBy, "Build.RequestedFor": r.RequestedBy,
 		"Build.RequestedForId": r.RequestedByID, "Build.QueuedById": r.RequestedByID, "Build.RequestedForEmail": r.RequestedEmail,
 		"Build.SourceBranch": r.Branch, "Build.SourceBranchName": r.Branch[strings.LastIndex(r.Branch, "/")+1:],
-		"Build.SourceVersion": r.Commit, "Build.SourceVersionMessage": r.Message, "Build.SourceVersionAuthor": r.Author,
+		"Build.SourceVersion": r.Commit, "Build.SourceVersionAuthor": r.Author,
 		"Build.Repository.ID": r.Origin.ID, "Build.Repository.Provider": r.Origin.Provider, "Build.Repository.Name": r.Origin.Name, "Build.Repository.Uri": r.Origin.URL,
 		"Build.Repository.Clean":                 "False",
 		"Build.Repository.Git.SubmoduleCheckout": "False", "Build.ContainerId": r.ID,

@@ -244,6 +244,7 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 	for name, value := range j.Leg {
 		set.put(Variable{Name: name, Value: value})
 	}
+	own[1]["Build.SourceVersionMessage"] = g.run.Message // steps know it, and nobody before them
 	fixed()
 	return set.list, nil
 }
