@@ -28,12 +28,14 @@ type containers struct {
 	engine  string // docker or podman
 	network string
 	label   string
-	running map[string]*container // by alias
+	running map[string]*container // that steps run in, by alias
+	service map[string]*container // by the service's name
 }
 
 // container is one that runs.
 type container struct {
 	name  string
+	alias string
 	path  string            // PATH inside
 	found map[string]string // programs that were looked for
 }
@@ -41,16 +43,13 @@ type container struct {
 // hostTarget is the word with which a step of a container job stays outside.
 const hostTarget = "host"
 
-// wanted are the aliases of containers that the job needs.
+// wanted are the aliases of containers that steps of the job run in.
 func (j *job) wanted() []string {
 	var list []string
 	add := func(alias string) {
 		if alias != "" && !strings.EqualFold(alias, hostTarget) && !slices.Contains(list, alias) {
 			list = append(list, alias)
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(j.m.Services)) {
-		add(j.m.Services[name])
 	}
 	add(j.m.Container)
 	for _, s := range j.m.Steps {
@@ -61,8 +60,8 @@ func (j *job) wanted() []string {
 
 // startContainers makes them, and says so in the log of a step.
 func (j *job) startContainers(ctx context.Context, s *step) error {
-	wanted := j.wanted()
-	if len(wanted) == 0 {
+	wanted, services := j.wanted(), slices.Sorted(maps.Keys(j.m.Services))
+	if len(wanted)+len(services) == 0 {
 		return nil
 	}
 	s.Print("##[section]Initialize containers")
@@ -70,24 +69,30 @@ func (j *job) startContainers(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	j.containers = &containers{engine: engine, network: "penstock-" + strings.TrimPrefix(j.mark, "vsts_"), label: "penstock.work=" + j.machine.Work, running: map[string]*container{}}
+	j.containers = &containers{engine: engine, network: "penstock-" + strings.TrimPrefix(j.mark, "vsts_"), label: "penstock.work=" + j.machine.Work,
+		running: map[string]*container{}, service: map[string]*container{}}
 	if old, err := s.ask(ctx, "ps", "--all", "--quiet", "--filter", "label="+j.containers.label); err == nil && old != "" { // of a job that was killed
 		_, _ = s.ask(ctx, append([]string{"rm", "--force", "--volumes"}, strings.Fields(old)...)...)
 	}
 	if err := s.tell(ctx, nil, "network", "create", "--label", j.containers.label, j.containers.network); err != nil {
 		return err
 	}
-	for _, alias := range wanted {
-		spec, known := j.m.Containers[alias]
-		if !known {
-			return fault.New(fault.Invalid, "no-container", "there is no container %s", alias).Try("declare it under resources: containers:")
-		}
-		if err := s.startContainer(ctx, alias, spec); err != nil {
+	j.put("Agent.ContainerNetwork", j.containers.network)
+	for _, name := range services { // each is a container of its own, also where two have one image
+		if err := s.startContainer(ctx, j.m.Services[name], name); err != nil {
 			return err
 		}
 	}
-	for _, service := range j.m.Services {
-		if err := s.healthy(ctx, service); err != nil {
+	for _, alias := range wanted {
+		if err := s.startContainer(ctx, alias, ""); err != nil {
+			return err
+		}
+	}
+	if c := j.containers.running[j.m.Container]; c != nil {
+		j.put("Agent.ContainerId", c.name)
+	}
+	for _, name := range services {
+		if err := s.healthy(ctx, name, j.containers.service[name]); err != nil {
 			return err
 		}
 	}
@@ -163,28 +168,20 @@ func (s *step) tell(ctx context.Context, env []string, args ...string) error {
 	return nil
 }
 
-func (s *step) startContainer(ctx context.Context, alias string, spec pipeline.ContainerResource) error {
+// startContainer makes one for steps, or the service of a name.
+func (s *step) startContainer(ctx context.Context, alias, service string) error {
+	spec, known := s.m.Containers[alias]
+	if !known {
+		return fault.New(fault.Invalid, "no-container", "there is no container %s", alias).Try("declare it under resources: containers:")
+	}
 	image := pipeline.ExpandMacros(spec.Image, s.Lookup)
 	if err := s.pull(ctx, image, spec); err != nil {
 		return err
 	}
-	c := &container{name: s.containers.network + "-" + strconv.Itoa(len(s.containers.running))}
+	c := &container{name: s.containers.network + "-" + strconv.Itoa(len(s.containers.running)+len(s.containers.service)), alias: alias}
 	args := []string{"create", "--name", c.name, "--label", s.containers.label, "--network", s.containers.network}
-	var service []string // names under which it is a service
-	for name, target := range s.m.Services {
-		if target == alias {
-			service = append(service, name)
-		}
-	}
-	slices.Sort(service)
-	names := append([]string{alias}, service...)
-	for i, name := range names {
-		if slices.Contains(names[:i], name) {
-			continue
-		}
-		if !strings.ContainsAny(name, "/:") { // an image that stands for its own name
-			args = append(args, "--network-alias", name)
-		}
+	if service != "" {
+		args = append(args, "--network-alias", service)
 	}
 	for _, port := range spec.Ports {
 		args = append(args, "--publish", pipeline.ExpandMacros(port, s.Lookup))
@@ -196,31 +193,36 @@ func (s *step) startContainer(ctx context.Context, alias string, spec pipeline.C
 	args = append(args, options...)
 	var env []string
 	for name, value := range spec.Env {
-		args, env = append(args, "--env", name), append(env, name+"="+pipeline.ExpandMacros(value, s.Lookup))
+		args = append(args, "--env", name)
+		if value = pipeline.ExpandMacros(value, s.Lookup); value != "" { // one without a value has the machine's
+			env = append(env, name+"="+value)
+		}
 	}
 	for _, v := range spec.Volumes {
 		args = append(args, "--volume", pipeline.ExpandMacros(v, s.Lookup))
 	}
-	if len(service) == 0 {
-		args = append(args, s.mounts(spec)...)
+	args = append(args, s.mounts(spec)...)
+	if service == "" {
+		args = append(args, s.socket(spec)...)
 		args = append(args, "--entrypoint", "tail", image, "-f", "/dev/null") // it lives until it is removed
+		s.containers.running[alias] = c
 	} else {
 		args = append(args, image)
+		s.containers.service[service] = c
 	}
-	s.containers.running[alias] = c
 	if err := s.tell(ctx, env, args...); err != nil {
 		return err
 	}
 	if err := s.tell(ctx, nil, "start", c.name); err != nil {
 		return err
 	}
-	if len(service) > 0 {
+	if service != "" {
 		return s.ports(ctx, service, c)
 	}
 	return s.enter(ctx, c)
 }
 
-// mounts are what a job's container sees of the machine: the work folder and the
+// mounts are what a container of the job sees of the machine: the work folder and the
 // tools, at their own paths and at those that the service's agent has.
 func (s *step) mounts(spec pipeline.ContainerResource) []string {
 	mode := func(kind string) string {
@@ -236,11 +238,16 @@ func (s *step) mounts(spec pipeline.ContainerResource) []string {
 	for _, dir := range filepath.SplitList(s.machine.NodeFolder) {
 		args = append(args, "--volume", dir+":"+dir+":ro")
 	}
-	const socket = "/var/run/docker.sock"
-	if _, err := os.Stat(socket); err == nil && !spec.NoDockerSocket {
-		args = append(args, "--volume", socket+":"+socket)
-	}
 	return args
+}
+
+// socket lets steps use the machine's engine, unless the file says no.
+func (s *step) socket(spec pipeline.ContainerResource) []string {
+	const socket = "/var/run/docker.sock"
+	if _, err := os.Stat(socket); err != nil || spec.NoDockerSocket {
+		return nil
+	}
+	return []string{"--volume", socket + ":" + socket}
 }
 
 // pull fetches an image that is not here, three times at most.
@@ -282,7 +289,7 @@ func (s *step) enter(ctx context.Context, c *container) (err error) {
 }
 
 // ports tells the job on which ports of this machine its services are.
-func (s *step) ports(ctx context.Context, names []string, c *container) error {
+func (s *step) ports(ctx context.Context, service string, c *container) error {
 	text, err := s.ask(ctx, "port", c.name)
 	if err != nil {
 		return err
@@ -291,32 +298,29 @@ func (s *step) ports(ctx context.Context, names []string, c *container) error {
 		inside, outside, ok := strings.Cut(strings.TrimSpace(line), " -> ")
 		port, _, _ := strings.Cut(inside, "/")
 		if i := strings.LastIndexByte(outside, ':'); ok && i >= 0 {
-			for _, name := range names {
-				s.put("Agent.Services."+name+".Ports."+port, outside[i+1:])
-			}
+			s.put("Agent.Services."+service+".Ports."+port, outside[i+1:])
 		}
 	}
 	return nil
 }
 
 // healthy waits for a service whose image says how to tell.
-func (s *step) healthy(ctx context.Context, alias string) error {
-	name := s.containers.running[alias].name
+func (s *step) healthy(ctx context.Context, service string, c *container) error {
 	for n := 1; ; n++ {
-		state, err := s.ask(ctx, "inspect", "--format", "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}", name)
+		state, err := s.ask(ctx, "inspect", "--format", "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}", c.name)
 		if err != nil {
 			return err
 		}
 		status, health, _ := strings.Cut(state, " ")
 		switch {
 		case health == "unhealthy" || status == "exited" || status == "stopped" || status == "dead":
-			logs, _ := s.ask(ctx, "logs", "--tail", "30", name)
+			logs, _ := s.ask(ctx, "logs", "--tail", "30", c.name)
 			s.Print(logs)
-			return fault.New(fault.Unavailable, "service-unhealthy", "service container %s is %s", alias, cmp.Or(health, status)).Try("look at its last lines above")
+			return fault.New(fault.Unavailable, "service-unhealthy", "service container %s is %s", service, cmp.Or(health, status)).Try("look at its last lines above")
 		case health == "" || health == "healthy":
 			return nil
 		}
-		s.Print(fmt.Sprintf("%s is %s", alias, health))
+		s.Print(fmt.Sprintf("%s is %s", service, health))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -335,10 +339,9 @@ func (j *job) stopContainers(s *step) {
 	defer cancel()
 	s.Print("##[section]Stop Containers")
 	var names []string
-	for _, one := range c.running {
+	for _, one := range c.all() {
 		names = append(names, one.name)
 	}
-	slices.Sort(names)
 	if len(names) > 0 {
 		_, _ = s.ask(ctx, append([]string{"kill"}, names...)...) // what it does is not wanted any more
 		if err := s.tell(ctx, nil, append([]string{"rm", "--force", "--volumes"}, names...)...); err != nil {
@@ -416,11 +419,17 @@ func (s *step) within(c *container, command task.Command, environment []string) 
 	return cmd
 }
 
+// all lists services first.
+func (c *containers) all() []*container {
+	byName := func(a, b *container) int { return cmp.Compare(a.name, b.name) }
+	return append(slices.SortedFunc(maps.Values(c.service), byName), slices.SortedFunc(maps.Values(c.running), byName)...)
+}
+
 // mapping is Agent.ContainerMapping.
 func (c *containers) mapping() string {
 	all := map[string]map[string]string{}
-	for alias, one := range c.running {
-		all[alias] = map[string]string{"id": one.name}
+	for _, one := range c.all() {
+		all[one.alias] = map[string]string{"id": one.name}
 	}
 	text, err := json.Marshal(all)
 	if err != nil {

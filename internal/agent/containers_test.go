@@ -22,6 +22,7 @@ case "$1 $2" in
 "pull "*) printf "trying\nno such image\n" >&2; exit 1 ;;
 "port "*) echo "5432/tcp -> 0.0.0.0:40001" ;;
 "inspect --format") [[ $* == *-0 ]] && echo "running healthy" || echo "running ${HEALTH:-}" ;;
+"create --name") [[ -n ${ENGINE_LOG} ]] ;;
 "logs --tail") echo last words ;;
 "exec "*)
   shift; dir=.
@@ -56,27 +57,30 @@ func inContainers(t *testing.T, m *run.JobMessage, health string, after func(tim
 }
 
 func TestContainers(t *testing.T) {
-	m := &run.JobMessage{Container: "tools", Services: map[string]string{"db": "postgres"}, Variables: []run.Variable{{Name: "color", Value: "blue"}, {Name: "key", Value: "hunter-22", Secret: true}},
+	m := &run.JobMessage{Container: "tools", Services: map[string]string{"db": "postgres", "other": "postgres", "helper": "tools"}, Variables: []run.Variable{{Name: "color", Value: "blue"}, {Name: "key", Value: "hunter-22", Secret: true}},
 		Containers: map[string]pipeline.ContainerResource{
-			"tools":    {Alias: "tools", Image: "tools:$(color)", Options: `--hostname "a b"`, Env: map[string]string{"KEY": "$(key)"}},
+			"tools":    {Alias: "tools", Image: "tools:$(color)", Options: `--hostname "a b"`, Env: map[string]string{"KEY": "$(key)", "ENGINE_LOG": ""}},
 			"postgres": {Alias: "postgres", Image: "postgres:17", Ports: []string{"5432"}}},
 		Steps: []pipeline.Step{
-			{Task: "Bash", Version: "3", Condition: "succeeded()", Inputs: map[string]string{"targetType": "inline", "script": `echo "in $IN_CONTAINER, color $COLOR, mapped $MAPPED, port $AGENT_SERVICES_DB_PORTS_5432, home $HOME"; echo "##vso[task.setvariable variable=made]inside"`}, Env: map[string]string{"MAPPED": "$(key)"}},
+			{Task: "Bash", Version: "3", Condition: "succeeded()", Inputs: map[string]string{"targetType": "inline", "script": `echo "in $IN_CONTAINER, color $COLOR, mapped $MAPPED, ports $AGENT_SERVICES_DB_PORTS_5432 $AGENT_SERVICES_OTHER_PORTS_5432, id ${AGENT_CONTAINERID##*-} in ${AGENT_CONTAINERNETWORK%-*}, home $HOME"; echo "##vso[task.setvariable variable=made]inside"`}, Env: map[string]string{"MAPPED": "$(key)"}},
 			{Task: "Bash", Version: "3", Condition: "succeeded()", Target: "host", Inputs: map[string]string{"targetType": "inline", "script": `echo "out ${IN_CONTAINER:-side}, made $(made)"`}},
 		}}
 	log, report, said := inContainers(t, m, "healthy", nil)
 	if report.Result != run.Succeeded {
 		t.Fatalf("%+v\n%s\n%s", report, log, said)
 	}
-	for _, want := range []string{"in yes, color blue, mapped ***, port 40001, home " + os.Getenv("HOME"), "out side, made inside"} {
+	for _, want := range []string{"in yes, color blue, mapped ***, ports 40001 40001, id 3 in penstock-", "home " + os.Getenv("HOME"), "out side, made inside"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
-	for _, want := range []string{"network create", "--network-alias postgres --network-alias db --publish 5432 postgres:17", "--hostname a b --env KEY", "--entrypoint tail tools:blue", "kill penstock-", "rm --force --volumes penstock-", "network rm penstock-"} {
+	for _, want := range []string{"network create", "-0 --label", "--network-alias db --publish 5432 --volume", "--network-alias helper --hostname a b", "--network-alias other --publish 5432 --volume", ":/__t postgres:17\nstart", ":/__t tools:blue\nstart", "--env ENGINE_LOG", "--env KEY", "--entrypoint tail tools:blue", "kill penstock-", "rm --force --volumes penstock-", "network rm penstock-"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the engine was not told %q:\n%s", want, said)
 		}
+	}
+	if n := strings.Count(said, "create --name"); n != 4 || strings.Contains(said, "--network-alias postgres") || strings.Contains(said, "--network-alias tools") {
+		t.Errorf("%d containers, or a name that none has:\n%s", n, said)
 	}
 	if strings.Contains(said, "hunter-22") || strings.Contains(log, "hunter-22") {
 		t.Errorf("a value stands in the arguments:\n%s", said)

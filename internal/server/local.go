@@ -292,7 +292,8 @@ func (l *local) queue(ctx context.Context) (string, error) {
 	if err := l.pipelinesOf(ctx, repo, branch, commit); err != nil {
 		return "", err
 	}
-	p, err := l.runs.CreatePipeline(ctx, l.project.ID, run.FilesName(l.o.Root, l.o.File), repo, l.o.File, nil)
+	settings, given := l.variables()
+	p, err := l.runs.CreatePipeline(ctx, l.project.ID, run.FilesName(l.o.Root, l.o.File), repo, l.o.File, settings)
 	if err != nil {
 		return "", err
 	}
@@ -306,7 +307,7 @@ func (l *local) queue(ctx context.Context) (string, error) {
 		}
 	}
 	q := l.from.Request("refs/heads/"+branch, commit, l.o.Reason)
-	q.Pipeline, q.Parameters, q.Variables, q.Only, q.Strict = p, l.o.Parameters, l.o.Variables, l.o.Only, true
+	q.Pipeline, q.Parameters, q.Variables, q.Only, q.Strict = p, l.o.Parameters, given, l.o.Only, true
 	if err := l.environmentsOf(ctx, q); err != nil {
 		return "", err
 	}
@@ -326,6 +327,20 @@ func (l *local) queue(ctx context.Context) (string, error) {
 
 // secretSettings is the group in which secrets of the pipeline's settings stand.
 const secretSettings = "secrets of the settings"
+
+// variables tells what stands for the settings of the pipeline, which steps may
+// set, from what takes the place of predefined variables.
+func (l *local) variables() (settings, given map[string]string) {
+	settings, given = map[string]string{}, map[string]string{}
+	for name, value := range l.o.Variables {
+		if run.Predefined(name) {
+			given[name] = value
+		} else {
+			settings[name] = value
+		}
+	}
+	return settings, given
+}
 
 func (l *local) groupsOf(ctx context.Context) error {
 	for _, spec := range l.o.Connections {

@@ -52,3 +52,18 @@ func TestCancelledWhileAsking(t *testing.T) {
 		t.Errorf("%+v %v, asked %d times", res, err, asked)
 	}
 }
+
+// What is given to a local run stands for the settings of the pipeline: a step may
+// change it.
+func TestStepsChangeWhatIsGiven(t *testing.T) {
+	root := t.TempDir()
+	file := "steps:\n- bash: echo '##vso[task.setvariable variable=level]$(level)er'\n- bash: test $(level) = higher -a $(Build.SourceBranchName) = other\n"
+	if err := os.WriteFile(filepath.Join(root, "azure-pipelines.yml"), []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	res, err := RunLocal(t.Context(), LocalOptions{Root: root, File: "azure-pipelines.yml", Folder: t.TempDir(), Jobs: 1, Version: "test",
+		Log: slog.New(slog.DiscardHandler), Event: func(run.Event) {}, Reason: run.Manual, Variables: map[string]string{"Level": "high", "build.sourceBranchName": "other"}})
+	if err != nil || res.Result != run.Succeeded {
+		t.Errorf("%+v %v", res, err)
+	}
+}

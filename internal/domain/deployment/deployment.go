@@ -3,6 +3,7 @@
 package deployment
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -191,7 +192,7 @@ func launch(d *pipeline.Deployment, r Rollout, hook string) (Rollout, []HookJob)
 	var jobs []HookJob
 	for _, t := range r.Batches[r.Batch] {
 		j := HookJob{Name: jobName(hook, t, r), Hook: hook, Target: t}
-		if len(r.Increments) > 0 {
+		if len(r.Increments) > 0 && slices.Contains(forward[1:], hook) { // the others are for all increments
 			j.Increment = r.Increments[r.Batch]
 		}
 		r.Launched = append(r.Launched, j.Name)
@@ -236,4 +237,16 @@ func CycleName(hook string) string {
 		return "Iteration"
 	}
 	return "PostIteration"
+}
+
+// Action is the value of strategy.action in a hook's jobs of a canary: what its
+// tasks do with the new version.
+func Action(hook string) string {
+	switch hook {
+	case pipeline.HookOnSuccess:
+		return "promote"
+	case pipeline.HookOnFailure:
+		return "reject"
+	}
+	return "deploy"
 }

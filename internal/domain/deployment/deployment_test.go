@@ -69,6 +69,10 @@ func TestOrder(t *testing.T) {
 			[]string{"deploy_vm-1", "postRouteTraffic_vm-1", "deploy_vm-2", "postRouteTraffic_vm-2"}, "Succeeded"},
 		{"rolling stops at the failing batch", pipeline.Deployment{Strategy: "rolling", MaxParallel: "1", Environment: vm, Hooks: hooks("deploy", "failure")}, 3, "deploy_vm-2",
 			[]string{"deploy_vm-1", "deploy_vm-2", "on_failure_vm-2"}, "Failed"},
+		{"a batch ends before its failure counts, on all of its VMs", pipeline.Deployment{Strategy: "rolling", MaxParallel: "34%", Environment: vm, Hooks: hooks("deploy", "postRouteTraffic", "success", "failure")}, 5, "deploy_vm-3",
+			[]string{"deploy_vm-1", "deploy_vm-2", "postRouteTraffic_vm-1", "postRouteTraffic_vm-2", "on_success_vm-1", "on_success_vm-2", "deploy_vm-3", "deploy_vm-4", "on_failure_vm-3", "on_failure_vm-4"}, "Failed"},
+		{"a canary stops at the failing increment", pipeline.Deployment{Strategy: "canary", Increments: []int{10, 50}, Hooks: hooks("deploy", "postRouteTraffic", "success", "failure")}, 0, "postRouteTraffic_10",
+			[]string{"deploy_10", "postRouteTraffic_10", "on_failure_10"}, "Failed"},
 		{"canary prepares once", pipeline.Deployment{Strategy: "canary", Increments: []int{10, 50}, Hooks: hooks("preDeploy", "deploy", "success")}, 0, "",
 			[]string{"preDeploy_10", "deploy_10", "deploy_50", "on_success_50"}, "Succeeded"},
 	} {
@@ -90,6 +94,11 @@ func TestOrder(t *testing.T) {
 }
 
 func TestBatchSize(t *testing.T) {
+	for n, want := range map[int]int{1: 1, 2: 1, 3: 2, 5: 2, 6: 3} {
+		if got, err := BatchSize("34%", n); err != nil || got != want {
+			t.Errorf("34%% of %d = %d, %v; want %d", n, got, err, want)
+		}
+	}
 	for in, want := range map[string]int{"": 5, "2": 2, "9": 5, "1%": 1, "50%": 3, "100%": 5} {
 		if got, err := BatchSize(in, 5); err != nil || got != want {
 			t.Errorf("BatchSize(%q, 5) = %d, %v; want %d", in, got, err, want)

@@ -90,7 +90,9 @@ func (s *Service) PassChecks(ctx context.Context, g Gate) (Verdict, error) {
 	if g.StageLock {
 		locks = append(locks, "stage/"+g.PipelineID+"/"+strings.ToLower(g.Stage))
 	}
-	// The lock comes last, so that nobody holds it while waiting for a person.
+	// The lock comes last, so that nobody holds it while waiting for a person; and
+	// everybody takes several in the same order, so that no two wait for each other.
+	slices.Sort(locks)
 	for _, resource := range locks {
 		if verdict.State != Pass {
 			break
@@ -239,7 +241,22 @@ func hoursVerdict(set Settings, now time.Time) Verdict {
 	if slices.Contains(set.Days, local.Format("Mon")) && hour >= set.From && hour < set.To {
 		return Verdict{State: Pass}
 	}
-	return Verdict{State: Wait, Reason: fmt.Sprintf("business hours %s–%s %s", set.From, set.To, set.Zone)}
+	return Verdict{State: Wait, Reason: fmt.Sprintf("business hours %s–%s %s", set.From, set.To, set.Zone), Until: opening(set, local)}
+}
+
+// opening is when the hours begin next; zero = on no day.
+func opening(set Settings, local time.Time) time.Time {
+	from, err := time.Parse("15:04", set.From)
+	if err != nil {
+		return time.Time{}
+	}
+	for day := range 8 {
+		at := time.Date(local.Year(), local.Month(), local.Day()+day, from.Hour(), from.Minute(), 0, 0, local.Location())
+		if at.After(local) && slices.Contains(set.Days, at.Format("Mon")) {
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 // lock takes a place in the queue for a resource; the first place holds it.
@@ -255,11 +272,11 @@ func (s *Service) lock(ctx context.Context, g Gate, resource string) (Verdict, e
 		if behavior == "" {
 			behavior = "runLatest"
 		}
-		l := &Lock{ID: mine, Resource: resource, RunID: g.RunID, Pipeline: g.PipelineID, Stage: g.Stage, Attempt: g.Attempt, Behavior: behavior, Queued: s.Clock.Now()}
-		if err := s.Locks.Insert(ctx, l); err != nil {
+		l := &Lock{ID: mine, Resource: resource, RunID: g.RunID, Pipeline: g.PipelineID, Branch: g.branch(), Stage: g.Stage, Attempt: g.Attempt, Behavior: behavior, Queued: s.Clock.Now()}
+		if err := s.supersede(ctx, queue, l); err != nil {
 			return Verdict{}, err
 		}
-		if err := s.supersede(ctx, queue, l); err != nil {
+		if err := s.Locks.Insert(ctx, l); err != nil {
 			return Verdict{}, err
 		}
 		queue = append(queue, l)
@@ -274,14 +291,27 @@ func (s *Service) lock(ctx context.Context, g Gate, resource string) (Verdict, e
 	return Verdict{State: Wait, Reason: fmt.Sprintf("exclusive lock, held by run %s (stage %s)", queue[0].RunID, queue[0].Stage)}, nil
 }
 
-// supersede cancels the older waiting stages of the same pipeline; the holder
-// is never interrupted.
-func (s *Service) supersede(ctx context.Context, queue []*Lock, newest *Lock) error {
-	if newest.Behavior != "runLatest" {
+// branch is the one that the run itself is of.
+func (g Gate) branch() string {
+	if len(g.Branches) == 0 {
+		return ""
+	}
+	return g.Branches[0]
+}
+
+// supersede lets only the latest run of a pipeline wait: the waiting stages of
+// older runs are canceled, and so is the newcomer where a later run came before
+// it. The holder is never interrupted, and a run does not compete with itself.
+func (s *Service) supersede(ctx context.Context, queue []*Lock, newcomer *Lock) error {
+	if newcomer.Behavior != "runLatest" {
 		return nil
 	}
 	for i, l := range queue {
-		if i == 0 || l.Pipeline != newest.Pipeline || l.Superseded {
+		if i == 0 || l.Superseded || !l.competes(newcomer) {
+			continue
+		}
+		if later(l.RunID, newcomer.RunID) {
+			newcomer.Superseded = true
 			continue
 		}
 		l.Superseded = true
@@ -293,6 +323,18 @@ func (s *Service) supersede(ctx context.Context, queue []*Lock, newest *Lock) er
 		}
 	}
 	return nil
+}
+
+// competes says whether of two waiting stages only the one of the later run is to
+// go on: those of one pipeline, and where a stage has a lock of its own, of one
+// branch.
+func (l *Lock) competes(other *Lock) bool {
+	return l.Pipeline == other.Pipeline && l.RunID != other.RunID && (!strings.HasPrefix(l.Resource, "stage/") || l.Branch == other.Branch)
+}
+
+// later compares the numbers of runs.
+func later(a, b string) bool {
+	return len(a) > len(b) || len(a) == len(b) && a > b
 }
 
 // Release gives up every lock of a stage and wakes those who wait for them.

@@ -174,6 +174,7 @@ type Lock struct {
 	Resource   string    `col:"resource" json:"resource"` // environment/<id> or stage/<pipeline>/<stage>
 	RunID      string    `col:"run_id" json:"runId"`
 	Pipeline   string    `json:"pipeline"`
+	Branch     string    `json:"branch,omitempty"`
 	Stage      string    `json:"stage"`
 	Attempt    int       `json:"attempt"`
 	Behavior   string    `json:"behavior"` // runLatest or sequential

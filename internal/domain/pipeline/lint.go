@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 
 	"penstock.dev/penstock/internal/base/pattern"
@@ -12,12 +13,13 @@ import (
 // it sees what will run and nothing else.
 type linter struct {
 	report *syntax.Report
+	plan   *Plan
 	files  map[string]*syntax.File
 	known  map[string]bool // variables whose value stands in the file
 }
 
 func lint(p *Plan, report *syntax.Report, files []*syntax.File) {
-	l := &linter{report: report, files: map[string]*syntax.File{}, known: map[string]bool{}}
+	l := &linter{report: report, plan: p, files: map[string]*syntax.File{}, known: map[string]bool{}}
 	for _, f := range files {
 		l.files[f.Name()] = f
 	}
@@ -45,6 +47,8 @@ func (l *linter) define(variables []Variable) {
 func (l *linter) stage(s *Stage) {
 	defer l.enter("stage", s.Name, DefaultStage)()
 	l.condition(s.Condition, s.Origin)
+	l.awaited(s.Condition, s.Origin, "dependencies", "stage", stageNames(l.plan.Stages), s.DependsOn)
+	l.values(s.Variables, func(v Variable) { l.stagesAwaited(s, v.Value, v.Origin) })
 	for i := range s.Jobs {
 		job := &s.Jobs[i]
 		implied := ""
@@ -53,6 +57,7 @@ func (l *linter) stage(s *Stage) {
 		}
 		leave := l.enter("job", job.Name, implied)
 		l.condition(job.Condition, job.Origin)
+		l.jobAwaits(s, job)
 		l.steps(job.Steps)
 		if job.Deployment != nil {
 			for _, h := range job.Deployment.Hooks {
@@ -133,6 +138,66 @@ func (l *linter) condition(text string, at Origin) {
 	}
 	l.warn(at, text, "condition-without-status", "this condition also holds after a failure and after a cancel").
 		Got("%s", text).Try("and(succeeded(), %s), or always() to say that it is meant", text)
+}
+
+// jobAwaits warns of jobs and stages that a job reads and does not wait for.
+func (l *linter) jobAwaits(s *Stage, job *Job) {
+	var names []string
+	for i := range s.Jobs {
+		names = append(names, s.Jobs[i].Name)
+	}
+	look := func(text string, at Origin) {
+		l.stagesAwaited(s, text, at)
+		l.awaited(text, at, "dependencies", "job", names, job.DependsOn)
+	}
+	look(job.Condition, job.Origin)
+	l.values(job.Variables, func(v Variable) { look(v.Value, v.Origin) })
+}
+
+func (l *linter) stagesAwaited(s *Stage, text string, at Origin) {
+	l.awaited(text, at, "stagedependencies", "stage", stageNames(l.plan.Stages), s.DependsOn)
+}
+
+func stageNames(stages []Stage) []string {
+	var names []string
+	for i := range stages {
+		names = append(names, stages[i].Name)
+	}
+	return names
+}
+
+// values visits the variables that are computed at run time.
+func (l *linter) values(list []Variable, visit func(Variable)) {
+	for _, v := range list {
+		if strings.HasPrefix(v.Value, "$[") {
+			visit(v)
+		}
+	}
+}
+
+// awaited warns of a stage or job that an expression reads and that its own does
+// not name in dependsOn: the expression finds nothing, although it may stand
+// further up the graph.
+func (l *linter) awaited(text string, at Origin, context, kind string, known, waits []string) {
+	body := text
+	if inner, ok := runtimeExpression(text); ok {
+		body = inner
+	}
+	node, err := expression.Parse(body)
+	if err != nil {
+		return
+	}
+	same := func(name string) func(string) bool {
+		return func(other string) bool { return strings.EqualFold(name, other) }
+	}
+	members := node.Members(context)
+	slices.Sort(members)
+	for _, name := range slices.Compact(members) {
+		if slices.ContainsFunc(known, same(name)) && !slices.ContainsFunc(waits, same(name)) {
+			l.warn(at, text, "not-awaited", "%s %s is read, and it is not in dependsOn: nothing of it is seen here", kind, name).
+				Got("%s", text).Try("dependsOn: [%s]", strings.Join(append(slices.Clone(waits), name), ", "))
+		}
+	}
 }
 
 // unreachable warns of stages that no run can reach: their own condition is

@@ -110,14 +110,15 @@ func EvaluateExpression(expr string, rc RuntimeContext) (string, error) {
 
 // EvaluateMatrix computes an expression and reads text as the legs of a matrix:
 // a JSON object of objects, also in single quotes, in the order in which they
-// stand there. Values are text as it is written. Empty text has no legs.
+// stand there. Values are text as it is written. Empty text has no legs, and
+// neither has what is not there.
 func EvaluateMatrix(expr string, rc RuntimeContext) ([]MatrixEntry, error) {
 	v, err := evaluate(expr, rc)
 	if err != nil {
 		return nil, err
 	}
 	text, isText := v.(string)
-	if !isText {
+	if !isText && v != nil {
 		var ok bool
 		if text, ok = expression.JSON(v); !ok {
 			return nil, tooLarge()

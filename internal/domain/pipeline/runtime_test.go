@@ -162,7 +162,7 @@ func TestEvaluateMatrix(t *testing.T) {
 	rc := jobContext()
 	rc.Parameters = map[string]any{"legs": map[string]any{"a": map[string]any{"n": 1.5}}, "list": []any{"x"}}
 	for expr, want := range map[string][]pipeline.MatrixEntry{
-		"dependencies.A.outputs['s.json']": {leg("x", "k", "v")}, "dependencies.A.outputs['s.legs']": {leg("x", "k", "1")}, "''": nil, "'{}'": nil, "parameters.legs": {leg("a", "n", "1.5")},
+		"dependencies.A.outputs['s.json']": {leg("x", "k", "v")}, "dependencies.A.outputs['s.legs']": {leg("x", "k", "1")}, "''": nil, "'{}'": nil, "dependencies.A.outputs['s.none']": nil, "parameters.legs": {leg("a", "n", "1.5")},
 		`'{"z": {"n": 12345678901, "f": 1.50, "b": true, "t": "a\nb"}, "a": {}}'`: {leg("z", "n", "12345678901", "f", "1.50", "b", "true", "t", "a\nb"), leg("a")}, // as written, in its order
 	} {
 		got, err := pipeline.EvaluateMatrix(expr, rc)

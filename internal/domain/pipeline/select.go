@@ -168,3 +168,25 @@ func noSuchPart(name string, names []string) error {
 	}
 	return err.Try("penstock run FILE --list")
 }
+
+// Sets lists the variables of the file among the given names, by where each is
+// set first.
+func (p *Plan) Sets(names map[string]string) (list []Variable) {
+	lists := [][]Variable{p.Variables}
+	for i := range p.Stages {
+		lists = append(lists, p.Stages[i].Variables)
+		for k := range p.Stages[i].Jobs {
+			lists = append(lists, p.Stages[i].Jobs[k].Variables)
+		}
+	}
+	wanted := map[string]bool{}
+	for name := range names {
+		wanted[strings.ToLower(name)] = true
+	}
+	for _, v := range slices.Concat(lists...) {
+		if key := strings.ToLower(v.Name); v.Name != "" && wanted[key] {
+			list, wanted[key] = append(list, v), false
+		}
+	}
+	return list
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"penstock.dev/penstock/internal/domain/pipeline/internal/grammar"
 	"penstock.dev/penstock/internal/domain/pipeline/internal/syntax"
@@ -54,6 +55,16 @@ func (u *names) claim(n *syntax.Node) string {
 	}
 	u.taken[strings.ToLower(name)] = true
 	return name
+}
+
+// LegalName says whether a leg of a matrix can be called by its text.
+func LegalName(name string) bool {
+	for i, r := range name {
+		if !unicode.IsLetter(r) && (i == 0 || r != '_' && !unicode.IsDigit(r)) {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName
 }
 
 func suggestName(name string) string {

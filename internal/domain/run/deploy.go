@@ -33,7 +33,8 @@ func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
 	if err != nil {
 		return err
 	}
-	spec := d.Plan.Stage(p.Stage).Job(p.Name).Deployment
+	job := d.Plan.Stage(p.Stage).Job(p.Name)
+	spec := job.Deployment
 	var env *environment.Environment // none: the deployment is nobody's history
 	if spec.Environment.Name != "" {
 		env, err = s.Environments.Find(ctx, d.Run.ProjectID, spec.Environment.Name)
@@ -53,7 +54,7 @@ func (s *Service) PinDeployment(ctx context.Context, phaseID string) error {
 		}
 		fresh.Pinning = false
 		if err != nil {
-			fresh.State, fresh.Result, fresh.Cause, fresh.Finished = Completed, Failed, describe(err), s.Clock.Now()
+			fresh.State, fresh.Result, fresh.Cause, fresh.Finished = Completed, tolerated(job, Failed), describe(err), s.Clock.Now()
 		} else {
 			fresh.Rollout = &rollout
 			if env != nil {
@@ -126,8 +127,9 @@ func (s *Service) settleDeployment(ctx context.Context, g *graph, p *Phase) erro
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
+	result := fromPlan[p.Rollout.Result()] // a tolerated failure deployed nothing
 	if h != nil {
-		h.Result, h.Finished = string(p.Result), s.Clock.Now()
+		h.Result, h.Finished = string(result), s.Clock.Now()
 		if err := s.Environments.Deployments.Save(ctx, h); err != nil {
 			return err
 		}
@@ -136,7 +138,7 @@ func (s *Service) settleDeployment(ctx context.Context, g *graph, p *Phase) erro
 		return nil
 	}
 	var release *application.Release
-	if good(p.Result) {
+	if good(result) {
 		if release, err = s.releaseOf(ctx, g.run); err != nil {
 			return err
 		}
@@ -187,4 +189,55 @@ func (s *Service) ReleaseLeftovers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// advanceRollout starts the next hooks of a deployment.
+func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
+	if p.Rollout == nil {
+		if g.stops(p.Started) {
+			return g.endPhase(p, Canceled, "the run was canceled")
+		}
+		return false // its targets are being resolved
+	}
+	results := map[string]pipeline.Result{}
+	for _, j := range g.jobsOf(p) {
+		if j.State == Completed {
+			results[j.Name] = planResult[j.Result]
+		} else if j.Asked {
+			g.cancelIfAsked(j)
+		}
+	}
+	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.stops(p.Started))
+	changed := len(jobs) > 0 || next.Done
+	*p.Rollout = next
+	if changed {
+		g.dirty[p] = true
+	}
+	for _, h := range jobs {
+		hook := spec.Deployment.Hook(h.Hook)
+		pool := spec.Pool
+		if hook.Pool != nil {
+			pool = *hook.Pool
+		}
+		g.ask(g.addJob(p, newJob{name: h.Name, display: hookTitle(h), order: len(g.jobsOf(p)), steps: hook.Steps, pool: pool, hook: h}))
+	}
+	if next.Done {
+		p.Outputs = g.phaseOutputs(p, g.jobsOf(p))
+		return g.endPhase(p, fromPlan[next.Result()], "")
+	}
+	return changed
+}
+
+func hookTitle(h deployment.HookJob) string {
+	title := h.Hook
+	if h.Hook == pipeline.HookOnFailure || h.Hook == pipeline.HookOnSuccess {
+		title = "on " + h.Hook
+	}
+	if h.Target.Name != "" {
+		return title + " · " + h.Target.Name
+	}
+	if h.Increment > 0 {
+		return fmt.Sprintf("%s · %d %%", title, h.Increment)
+	}
+	return title
 }

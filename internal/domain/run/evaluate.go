@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,24 +29,44 @@ func (v variables) add(values map[string]string) {
 }
 
 // stageVariables are those a condition of the stage sees: those of the pipeline's
-// settings, the file's with their expressions computed, the values of variable
-// groups that are no secrets, predefined ones, and those given when the run was
-// queued.
+// settings, those given when the run was queued, predefined ones, the file's with
+// their expressions computed, and the values of variable groups that are no
+// secrets. What the file sets stands, whatever was given.
 func (g *graph) stageVariables(stage *pipeline.Stage) variables {
-	v, own := variables{}, predefined(g.run)
-	given := func() { // expressions see them, and no variable takes their place
-		v.add(own)
-		v.add(g.run.Variables)
-	}
+	v, own := variables{}, variables{}
 	v.add(g.settings)
-	given()
-	rc := pipeline.RuntimeContext{StageDependencies: g.jobsOfStages()}
+	v.add(g.run.Variables)
+	own.add(predefined(g.run))
+	own.add(g.run.replaced(own))
+	v.add(own) // expressions see them, and no variable takes their place
+	rc := pipeline.RuntimeContext{}
+	if stage != nil {
+		rc.StageDependencies = g.jobsOfStages(stage.DependsOn)
+	}
 	g.addVariables(v, g.plan.Variables, &rc)
 	if stage != nil {
 		g.addVariables(v, stage.Variables, &rc)
 	}
-	given()
+	v.add(own)
 	return v
+}
+
+// Predefined says whether a name is of the kind that the service alone gives.
+func Predefined(name string) bool {
+	kind, _, dotted := strings.Cut(strings.ToLower(name), ".")
+	return dotted && slices.Contains([]string{"agent", "build", "environment", "pipeline", "resources", "system"}, kind)
+}
+
+// replaced are the variables given for a run that stand for predefined ones: who
+// queues a run may say what it is about.
+func (r *Run) replaced(own variables) map[string]string {
+	list := map[string]string{}
+	for name, value := range r.Variables {
+		if _, known := own.lookup(name); known || Predefined(name) {
+			list[name] = value
+		}
+	}
+	return list
 }
 
 // addVariables adds what a list declares, each seeing those before it. Without
@@ -120,9 +141,15 @@ func (g *graph) stageDependencies(names []string, into map[string]pipeline.Depen
 	}
 }
 
-func (g *graph) jobsOfStages() map[string]map[string]pipeline.Dependency {
+// jobsOfStages are the jobs of the stages that a stage names in its dependsOn.
+// Stages further back are not there, as on the service.
+func (g *graph) jobsOfStages(names []string) map[string]map[string]pipeline.Dependency {
 	all := map[string]map[string]pipeline.Dependency{}
-	for _, s := range g.stages {
+	for _, name := range names {
+		s := g.stage(name)
+		if s == nil {
+			continue
+		}
 		jobs := map[string]pipeline.Dependency{}
 		for _, p := range g.phases {
 			if p.Stage == s.Name && p.State == Completed {
@@ -152,20 +179,25 @@ func (g *graph) stageCondition(s *Stage) (bool, error) {
 	if spec == nil {
 		return false, fault.New(fault.Internal, "plan-lost", "the plan has no stage %s", s.Name)
 	}
+	if g.unbegun() {
+		return false, nil
+	}
 	all := map[string]pipeline.Dependency{}
 	g.stageDependencies(s.DependsOn, all)
 	return pipeline.EvaluateCondition(spec.Condition, pipeline.RuntimeContext{
 		Slot: pipeline.SlotStageCondition, Variables: g.stageVariables(spec).lookup, Dependencies: direct(all, s.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.run.CancelRequested, Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()})
+		Canceled: g.run.CancelRequested, Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()})
+}
+
+// unbegun says that the run is canceled before any job of it began: then it ends
+// as a whole, whatever its conditions say. There is nothing to put in order.
+func (g *graph) unbegun() bool {
+	return g.run.CancelRequested && !slices.ContainsFunc(g.jobs, func(j *Job) bool { return !j.Started.IsZero() })
 }
 
 // dependency is a job as those that wait for it see it.
 func (g *graph) dependency(p *Phase) pipeline.Dependency {
-	result := p.Result
-	if result == Failed && g.spec(p).ContinueOnError {
-		result = SucceededWithIssues
-	}
-	return pipeline.Dependency{Result: planResult[result], Outputs: g.outputsOf(p)}
+	return pipeline.Dependency{Result: planResult[p.Result], Outputs: g.outputsOf(p)}
 }
 
 func (g *graph) jobDependencies(stage *pipeline.Stage, names []string, into map[string]pipeline.Dependency) {
@@ -199,7 +231,7 @@ func (g *graph) jobContext(stage string, spec *pipeline.Job, slot pipeline.Runti
 	all := map[string]pipeline.Dependency{}
 	g.jobDependencies(planned, spec.DependsOn, all)
 	rc := pipeline.RuntimeContext{Slot: slot, Dependencies: direct(all, spec.DependsOn), Ancestors: all,
-		StageDependencies: g.jobsOfStages(), Canceled: g.stops(g.stage(stage).Started), Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()}
+		StageDependencies: g.jobsOfStages(planned.DependsOn), Canceled: g.stops(g.stage(stage).Started), Now: g.run.Queued, Parameters: g.run.Parameters, Resources: g.resources()}
 	known := sync.OnceValue(func() variables {
 		v, own := g.stageVariables(planned), rc
 		if slot == pipeline.SlotJobCondition {
@@ -228,6 +260,9 @@ func (g *graph) legContext(j *Job, spec *pipeline.Job, variables []Variable) pip
 }
 
 func (g *graph) jobCondition(s *Stage, spec *pipeline.Job) (bool, error) {
+	if g.unbegun() {
+		return false, nil
+	}
 	return pipeline.EvaluateCondition(spec.Condition, g.jobContext(s.Name, spec, pipeline.SlotJobCondition))
 }
 
@@ -245,10 +280,10 @@ func (g *graph) legs(s *Stage, spec *pipeline.Job) ([]pipeline.MatrixEntry, erro
 	switch {
 	case st == nil:
 		return []pipeline.MatrixEntry{{Name: spec.Name}}, nil
-	case st.Parallel > 0:
+	case st.Parallel > 1:
 		var legs []pipeline.MatrixEntry
 		for i := range st.Parallel {
-			legs = append(legs, pipeline.MatrixEntry{Name: fmt.Sprintf("job%d", i+1), Variables: map[string]string{
+			legs = append(legs, pipeline.MatrixEntry{Name: fmt.Sprintf("Job%d", i+1), Variables: map[string]string{
 				"System.JobPositionInPhase": fmt.Sprint(i + 1), "System.TotalJobsInPhase": fmt.Sprint(st.Parallel)}})
 		}
 		return legs, nil
@@ -275,7 +310,7 @@ func predefined(r *Run) map[string]string {
 		"Build.Reason": buildReason[r.Reason], "Build.QueuedBy": r.RequestedBy, "Build.RequestedFor": r.RequestedBy,
 		"Build.RequestedForId": r.RequestedByID, "Build.QueuedById": r.RequestedByID, "Build.RequestedForEmail": r.RequestedEmail,
 		"Build.SourceBranch": r.Branch, "Build.SourceBranchName": r.Branch[strings.LastIndex(r.Branch, "/")+1:],
-		"Build.SourceVersion": r.Commit, "Build.SourceVersionMessage": r.Message, "Build.SourceVersionAuthor": r.Author,
+		"Build.SourceVersion": r.Commit, "Build.SourceVersionAuthor": r.Author,
 		"Build.Repository.ID": r.Origin.ID, "Build.Repository.Provider": r.Origin.Provider, "Build.Repository.Name": r.Origin.Name, "Build.Repository.Uri": r.Origin.URL,
 		"Build.Repository.Clean":                 "False",
 		"Build.Repository.Git.SubmoduleCheckout": "False", "Build.ContainerId": r.ID,

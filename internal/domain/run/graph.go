@@ -1,7 +1,6 @@
 package run
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +19,7 @@ type graph struct {
 	stages   []*Stage // latest attempt of each, in the file's order
 	phases   []*Phase // of those attempts
 	jobs     []*Job
+	all      *Detail           // with earlier attempts
 	groups   map[string]string // values of variable groups without the secrets
 	settings map[string]string // variables of the pipeline's settings
 	now      time.Time
@@ -35,13 +35,14 @@ type graph struct {
 
 // effects are what leaves after the save.
 type effects struct {
-	queue   []*Job   // ask for an agent
-	serve   []*Job   // run on the server
-	cancel  []*Job   // ask to end
-	pin     []*Phase // resolve the targets of a deployment
-	settled []*Phase // deployments that have ended
-	ended   []*Stage // release their locks
-	done    bool     // the run has completed
+	queue   []*Job      // ask for an agent
+	serve   []*Job      // run on the server
+	cancel  []*Job      // ask to end
+	again   []time.Time // look at the run again
+	pin     []*Phase    // resolve the targets of a deployment
+	settled []*Phase    // deployments that have ended
+	ended   []*Stage    // release their locks
+	done    bool        // the run has completed
 }
 
 // planResult turns a result into the spelling of expressions, and back.
@@ -154,9 +155,12 @@ func (g *graph) startStage(s *Stage, verdicts map[string]environment.Verdict) bo
 	case environment.Supersede:
 		return g.endStage(s, Canceled, v.Reason)
 	case environment.Wait:
-		if s.Waits != v.Reason || !s.Checking {
+		if s.Waits != v.Reason || !s.Checking || !s.Until.Equal(v.Until) {
 			s.Checking, s.Waits, s.Until = true, v.Reason, v.Until
 			g.dirty[s] = true
+			if v.Until.After(g.now) {
+				g.effects.again = append(g.effects.again, v.Until)
+			}
 		}
 		return false
 	}
@@ -193,11 +197,10 @@ func (g *graph) finishStage(s *Stage) bool {
 		if p.State != Completed {
 			return false
 		}
-		r := p.Result
-		if r == Failed && g.spec(p).ContinueOnError {
-			r = SucceededWithIssues
-		}
-		result = worst(result, r)
+		result = worst(result, p.Result)
+	}
+	if len(g.plan.Stage(s.Name).Jobs) == 0 {
+		result = Succeeded // what has nothing to do has left nothing out
 	}
 	return g.endStage(s, result, "")
 }
@@ -235,8 +238,17 @@ func (g *graph) jobsOf(p *Phase) []*Job {
 	return list
 }
 
+// tolerated is the result of a `job:` as everything sees it that waits for it or
+// holds it; the jobs that were carried out keep their own.
+func tolerated(spec *pipeline.Job, r Result) Result {
+	if r == Failed && spec.ContinueOnError {
+		return SucceededWithIssues
+	}
+	return r
+}
+
 func (g *graph) endPhase(p *Phase, r Result, cause string) bool {
-	p.State, p.Result, p.Cause, p.Finished, p.Pinning = Completed, r, cause, g.now, false
+	p.State, p.Result, p.Cause, p.Finished, p.Pinning = Completed, tolerated(g.spec(p), r), cause, g.now, false
 	g.dirty[p] = true
 	if p.Rollout != nil {
 		g.effects.settled = append(g.effects.settled, p)
@@ -309,7 +321,11 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 	if err != nil {
 		return g.endPhase(p, Failed, err.Error())
 	}
+	stand := g.jobsOf(p) // that went well in an earlier attempt
 	for i, leg := range legs {
+		if slices.ContainsFunc(stand, func(j *Job) bool { return j.Name == leg.Name }) {
+			continue
+		}
 		pool := spec.Pool
 		pool.Name = ofLeg(leg.Variables, pool.Name)
 		g.addJob(p, newJob{name: leg.Name, display: legDisplay(spec, leg), order: i, leg: leg.Variables, steps: spec.Steps, pool: pool})
@@ -318,8 +334,11 @@ func (g *graph) startPhase(s *Stage, p *Phase, spec *pipeline.Job) bool {
 }
 
 func legDisplay(spec *pipeline.Job, leg pipeline.MatrixEntry) string {
-	if leg.Name == spec.Name {
+	switch {
+	case leg.Name == spec.Name && leg.Variables == nil: // the job itself
 		return spec.DisplayName
+	case spec.Strategy.Parallel > 1:
+		return spec.DisplayName + " " + strings.TrimPrefix(leg.Name, "Job")
 	}
 	return spec.DisplayName + " " + leg.Name
 }
@@ -431,8 +450,10 @@ func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 		switch {
 		case j.Hook != "":
 			prefixes = append(prefixes, "", p.Name+".", j.Hook+".")
-		case j.Name == p.Name:
+		case !j.leg():
 			prefixes[0] = ""
+		case j.Instance() != j.Name:
+			prefixes = append(prefixes, j.Instance()+".")
 		}
 		for k, v := range j.Outputs {
 			for _, prefix := range prefixes {
@@ -441,55 +462,4 @@ func (g *graph) phaseOutputs(p *Phase, jobs []*Job) map[string]string {
 		}
 	}
 	return out
-}
-
-// advanceRollout starts the next hooks of a deployment.
-func (g *graph) advanceRollout(p *Phase, spec *pipeline.Job) bool {
-	if p.Rollout == nil {
-		if g.stops(p.Started) {
-			return g.endPhase(p, Canceled, "the run was canceled")
-		}
-		return false // its targets are being resolved
-	}
-	results := map[string]pipeline.Result{}
-	for _, j := range g.jobsOf(p) {
-		if j.State == Completed {
-			results[j.Name] = planResult[j.Result]
-		} else if j.Asked {
-			g.cancelIfAsked(j)
-		}
-	}
-	next, jobs := deployment.Advance(spec.Deployment, *p.Rollout, results, g.stops(p.Started))
-	changed := len(jobs) > 0 || next.Done
-	*p.Rollout = next
-	if changed {
-		g.dirty[p] = true
-	}
-	for _, h := range jobs {
-		hook := spec.Deployment.Hook(h.Hook)
-		pool := spec.Pool
-		if hook.Pool != nil {
-			pool = *hook.Pool
-		}
-		g.ask(g.addJob(p, newJob{name: h.Name, display: hookTitle(h), order: len(g.jobsOf(p)), steps: hook.Steps, pool: pool, hook: h}))
-	}
-	if next.Done {
-		p.Outputs = g.phaseOutputs(p, g.jobsOf(p))
-		return g.endPhase(p, fromPlan[next.Result()], "")
-	}
-	return changed
-}
-
-func hookTitle(h deployment.HookJob) string {
-	title := h.Hook
-	if h.Hook == pipeline.HookOnFailure || h.Hook == pipeline.HookOnSuccess {
-		title = "on " + h.Hook
-	}
-	if h.Target.Name != "" {
-		return title + " · " + h.Target.Name
-	}
-	if h.Increment > 0 {
-		return fmt.Sprintf("%s · %d %%", title, h.Increment)
-	}
-	return title
 }

@@ -201,16 +201,6 @@ func (s *Service) message(ctx context.Context, d *Detail, j *Job) (*JobMessage, 
 // comes later wins.
 func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipeline.Job, project, base string) ([]Variable, error) {
 	set := &variableSet{index: map[string]int{}}
-	given := func() { // expressions of variables see them, and no variable takes their place
-		for _, list := range []map[string]string{predefined(g.run), s.jobPredefined(g, j, spec, project, base)} {
-			for name, value := range list {
-				set.put(Variable{Name: name, Value: value, ReadOnly: true})
-			}
-		}
-		for name, value := range g.run.Variables { // who queues the run may say what it is about
-			set.put(Variable{Name: name, Value: value})
-		}
-	}
 	settings, err := s.settings(ctx, g.run.PipelineID)
 	if err != nil {
 		return nil, err
@@ -223,7 +213,26 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 			return nil, err
 		}
 	}
-	given()
+	for name, value := range g.run.Variables {
+		set.put(Variable{Name: name, Value: value, ReadOnly: true})
+	}
+	own, known := []map[string]string{predefined(g.run), s.jobPredefined(g, j, spec, project, base)}, variables{}
+	if spec.Deployment != nil && spec.Deployment.Environment.Name != "" {
+		if env, err := s.Environments.Find(ctx, g.run.ProjectID, spec.Deployment.Environment.Name); err == nil {
+			own[1]["Environment.Id"] = env.ID
+		}
+	}
+	known.add(own[0])
+	known.add(own[1])
+	own = append(own, g.run.replaced(known))
+	fixed := func() { // expressions of variables see them, and no variable takes their place
+		for i, list := range own {
+			for name, value := range list {
+				set.put(Variable{Name: name, Value: value, ReadOnly: i < 2})
+			}
+		}
+	}
+	fixed()
 	stage := g.plan.Stage(j.Stage)
 	for _, list := range [][]pipeline.Variable{g.plan.Variables, stage.Variables, spec.Variables} {
 		for _, v := range list {
@@ -235,7 +244,8 @@ func (s *Service) jobVariables(ctx context.Context, g *graph, j *Job, spec *pipe
 	for name, value := range j.Leg {
 		set.put(Variable{Name: name, Value: value})
 	}
-	given()
+	own[1]["Build.SourceVersionMessage"] = g.run.Message // steps know it, and nobody before them
+	fixed()
 	return set.list, nil
 }
 
@@ -334,22 +344,23 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 		"System.TeamProject": project, "System.CollectionUri": collection, "System.TeamFoundationCollectionUri": collection,
 		"System.TeamFoundationServerUri": collection, "System.TaskDefinitionsUri": collection,
 		"System.StageName": j.Stage, "System.StageDisplayName": stageTitle(g, j.Stage), "System.StageAttempt": strconv.Itoa(j.Attempt),
-		"System.PhaseName": j.Phase, "System.PhaseDisplayName": spec.DisplayName, "System.PhaseAttempt": strconv.Itoa(j.Attempt),
+		"System.PhaseName": j.Phase, "System.PhaseDisplayName": spec.DisplayName, "System.PhaseAttempt": strconv.Itoa(g.phaseAttempt(j)),
 		"System.StageId": StageRecord(j.RunID, j.Stage, j.Attempt), "System.PhaseId": PhaseRecord(j.RunID, j.Stage, j.Phase, j.Attempt),
-		"System.JobName": j.Instance(), "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(j.Attempt),
+		"System.JobName": j.Instance(), "System.JobDisplayName": j.DisplayName, "System.JobAttempt": strconv.Itoa(g.jobAttempt(j)),
 		"System.JobIdentifier": j.Identifier(), "System.JobId": j.ID,
 		"System.JobTimeout": strconv.Itoa(spec.TimeoutInMinutes), "System.ParallelExecutionType": "None",
 		"System.PlanId": id.From("plan", j.RunID), "System.TimelineId": id.From("timeline", j.RunID),
-		"System.TotalJobsInPhase":   strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1)),
-		"System.JobPositionInPhase": "1", "System.JobParallelismTag": "Private", "System.Culture": "en-US",
+		"System.TotalJobsInPhase": "1", "System.JobPositionInPhase": "1", // also of a hook: none is a part of another
+		"System.JobParallelismTag": "Private", "System.Culture": "en-US",
 		"Agent.ReadOnlyVariables": "true",
 	}
 	if spec.Deployment == nil {
 		v["System.JobPositionInPhase"] = strconv.Itoa(j.Order + 1)
+		v["System.TotalJobsInPhase"] = strconv.Itoa(max(len(g.jobsOf(&Phase{Stage: j.Stage, Name: j.Phase, Attempt: j.Attempt})), 1))
 		switch {
-		case spec.Strategy != nil && spec.Strategy.Parallel > 0:
+		case spec.Strategy != nil && spec.Strategy.Parallel > 1:
 			v["System.ParallelExecutionType"] = "MultiMachine"
-		case j.Name != j.Phase:
+		case j.leg():
 			v["System.ParallelExecutionType"] = "MultiConfiguration"
 		}
 		return v
@@ -359,22 +370,55 @@ func (s *Service) jobPredefined(g *graph, j *Job, spec *pipeline.Job, project, b
 	if j.Target.Name != "" {
 		v["Environment.ResourceName"], v["Environment.ResourceId"] = j.Target.Name, j.Target.Resource
 	}
+	if spec.Deployment.Strategy == pipeline.Canary {
+		v["strategy.action"] = deployment.Action(j.Hook)
+	}
 	if j.Increment > 0 {
 		v["strategy.increment"] = strconv.Itoa(j.Increment)
 	}
 	return v
 }
 
-// Instance is the job's name within its phase: that of its matrix leg. The only
-// job of a phase has none; where a deployment deploys, it is the phase's.
+// Instance is the job's name within its phase: that of its matrix leg, or its
+// place where a leg has none that could be a job's. The only job of a phase has
+// none; where a deployment deploys, it is the phase's.
 func (j *Job) Instance() string {
 	switch {
 	case j.Hook == "deploy":
 		return j.Phase
-	case j.Hook == "" && j.Name == j.Phase:
+	case j.Hook == "" && !j.leg():
 		return "__default"
+	case j.Hook == "" && !pipeline.LegalName(j.Name):
+		return "Job" + strconv.Itoa(j.Order+1)
 	}
 	return j.Name
+}
+
+// leg says whether the job is one of a matrix or a slice; a leg may be called like
+// its job.
+func (j *Job) leg() bool { return j.Leg != nil || j.Name != j.Phase }
+
+// jobAttempt counts how often the job has been carried out, this time included.
+func (g *graph) jobAttempt(j *Job) int {
+	n := 1
+	for _, other := range g.all.Jobs {
+		if other.Stage == j.Stage && other.Phase == j.Phase && other.Name == j.Name && other.Attempt < j.Attempt {
+			n++
+		}
+	}
+	return n
+}
+
+// phaseAttempt counts the attempts of the stage without those in which the job
+// stood as an earlier one had left it.
+func (g *graph) phaseAttempt(j *Job) int {
+	n := j.Attempt
+	for _, p := range g.all.Phases {
+		if p.Stage == j.Stage && p.Name == j.Phase && p.Attempt <= j.Attempt && p.Stands {
+			n--
+		}
+	}
+	return n
 }
 
 // Identifier names the job within its run; a stage that nobody wrote is left out.

@@ -78,6 +78,7 @@ func (s *Service) QueueRun(ctx context.Context, q QueueRequest) (*Run, error) {
 		if err != nil {
 			return nil, err
 		}
+		diags = append(diags, keptValues(plan, q.Variables)...)
 		if diags = append(diags, unknown...); len(unknown) > 0 {
 			plan = nil
 		}
@@ -86,6 +87,20 @@ func (s *Service) QueueRun(ctx context.Context, q QueueRequest) (*Run, error) {
 		}
 	}
 	return r, s.insertRun(ctx, q, r, plan, diags)
+}
+
+// keptValues warns of variables that are given for a run and that the file sets:
+// what the file sets stands.
+func keptValues(plan *pipeline.Plan, given map[string]string) (list []pipeline.Diagnostic) {
+	for _, v := range plan.Sets(given) {
+		if Predefined(v.Name) {
+			continue
+		}
+		list = append(list, pipeline.Diagnostic{Severity: pipeline.Warning, Code: "variable-stands", Location: pipeline.Location{File: v.Origin.File, Line: v.Origin.Line, Column: v.Origin.Column},
+			Message: fmt.Sprintf("variable %s is set here, and the value given for the run does not change that", v.Name),
+			Do:      "remove it from the file, or make it a parameter"})
+	}
+	return list
 }
 
 func hasErrors(diags []pipeline.Diagnostic) bool {
@@ -316,7 +331,7 @@ func (s *Service) queueForUpdate(ctx context.Context, p *Pipeline, push *repos.P
 	if err != nil {
 		return err
 	}
-	batch := false
+	batch, matches := false, true
 	if head != nil {
 		if head.Trigger.Implied && !s.ImpliedTrigger {
 			return nil
@@ -325,15 +340,17 @@ func (s *Service) queueForUpdate(ctx context.Context, p *Pipeline, push *repos.P
 		if err != nil {
 			changed = nil // history was rewritten: every path may have changed
 		}
-		if !head.Trigger.MatchPush(u.Ref, changed) {
-			return nil
-		}
-		batch = head.Trigger.Batch
+		batch, matches = head.Trigger.Batch, head.Trigger.MatchPush(u.Ref, changed)
+	}
+	// The paths of a batch are those of all its pushes, and it is built as its last
+	// one left it.
+	if _, waits := p.Waiting[u.Ref]; !matches && (!batch || !waits) {
+		return nil
 	}
 	by := identity.Subject{Kind: identity.UserKind, ID: push.PusherID, Name: push.Pusher}
 	if batch {
 		held, err := s.holdBack(ctx, p, u.Ref, Waiting{PushID: push.ID, Commit: u.New, By: by.Name, ByID: by.ID})
-		if err != nil || held {
+		if err != nil || held || !matches {
 			return err
 		}
 	}
@@ -346,14 +363,9 @@ func (s *Service) queueForUpdate(ctx context.Context, p *Pipeline, push *repos.P
 // active.
 func (s *Service) holdBack(ctx context.Context, p *Pipeline, branch string, w Waiting) (held bool, err error) {
 	err = s.Tx.InTx(ctx, func(ctx context.Context) error {
-		active, err := s.Runs.Find(ctx, store.Where("pipeline_id", p.ID).And("branch", branch).AndOp("state", store.Ne, string(Completed)))
-		if err != nil {
+		active, err := s.activeCI(ctx, p, branch, fmt.Sprintf("push/%s/%s/%s", w.PushID, p.ID, branch))
+		if err != nil || !active {
 			return err
-		}
-		dedup := fmt.Sprintf("push/%s/%s/%s", w.PushID, p.ID, branch)
-		active = slices.DeleteFunc(active, func(r *Run) bool { return r.Reason != IndividualCI && r.Reason != BatchedCI || r.Dedup == dedup })
-		if len(active) == 0 {
-			return nil
 		}
 		held = true
 		fresh, err := s.Pipelines.Get(ctx, p.ID)
@@ -367,6 +379,12 @@ func (s *Service) holdBack(ctx context.Context, p *Pipeline, branch string, w Wa
 		return s.Pipelines.Save(ctx, fresh)
 	})
 	return held, err
+}
+
+// activeCI says whether a run that a push started, but for one, goes on.
+func (s *Service) activeCI(ctx context.Context, p *Pipeline, branch, but string) (bool, error) {
+	active, err := s.Runs.Find(ctx, store.Where("pipeline_id", p.ID).And("branch", branch).AndOp("state", store.Ne, string(Completed)))
+	return slices.ContainsFunc(active, func(r *Run) bool { return (r.Reason == IndividualCI || r.Reason == BatchedCI) && r.Dedup != but }), err
 }
 
 // StartFollowers handles a completed run: the push its batch kept back, and the
@@ -383,7 +401,11 @@ func (s *Service) StartFollowers(ctx context.Context, runID string) error {
 		}
 		return err
 	}
-	if w, ok := p.Waiting[r.Branch]; ok {
+	active, err := s.activeCI(ctx, p, r.Branch, "") // somebody's own run does not end the batch
+	if err != nil {
+		return err
+	}
+	if w, ok := p.Waiting[r.Branch]; ok && !active {
 		_, err := s.QueueRun(ctx, QueueRequest{Pipeline: p, Branch: r.Branch, Commit: w.Commit, Reason: BatchedCI,
 			By: identity.Subject{Kind: identity.UserKind, ID: w.ByID, Name: w.By}, Dedup: fmt.Sprintf("push/%s/%s/%s", w.PushID, p.ID, r.Branch)})
 		if err != nil {

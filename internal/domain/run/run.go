@@ -195,6 +195,7 @@ type Phase struct {
 	State       State               `json:"state"`
 	Result      Result              `json:"result"`
 	Pinning     bool                `json:"pinning,omitempty"` // a deployment that waits for its targets
+	Stands      bool                `json:"stands,omitempty"`  // as an earlier attempt left it
 	Rollout     *deployment.Rollout `json:"rollout,omitempty"`
 	Spec        *pipeline.Job       `json:"spec,omitempty"` // with what only the run could compute; nil: as the plan has it
 	Outputs     map[string]string   `json:"outputs,omitempty"`

@@ -10,7 +10,6 @@ import (
 
 	"penstock.dev/penstock/internal/base/broadcast"
 	"penstock.dev/penstock/internal/base/fault"
-	"penstock.dev/penstock/internal/base/outbox"
 	"penstock.dev/penstock/internal/base/store"
 	"penstock.dev/penstock/internal/base/telemetry"
 	"penstock.dev/penstock/internal/domain/agentpool"
@@ -186,7 +185,7 @@ func (s *Service) Load(ctx context.Context, id string) (*Detail, error) {
 
 // latest drops earlier attempts.
 func (d *Detail) latest() *graph {
-	g := &graph{run: d.Run, plan: d.Plan}
+	g := &graph{run: d.Run, plan: d.Plan, all: d}
 	attempt := map[string]int{}
 	for _, st := range d.Stages {
 		attempt[st.Name] = max(attempt[st.Name], st.Attempt)
@@ -390,102 +389,4 @@ func put[T any](ctx context.Context, t store.Table[T], doc *T, dirty bool) error
 		return t.Insert(ctx, doc)
 	}
 	return t.Save(ctx, doc)
-}
-
-// emit turns effects into requests and outbox messages, in the transaction.
-func (s *Service) emit(ctx context.Context, g *graph) error {
-	for _, j := range g.effects.queue {
-		if err := s.request(ctx, g, j); err != nil {
-			return err
-		}
-	}
-	for _, j := range g.effects.serve {
-		if err := s.Tx.Emit(ctx, outbox.New(TopicServerJob, j.ID, j.ID)); err != nil {
-			return err
-		}
-	}
-	for _, j := range g.effects.cancel {
-		if err := s.cancelJob(ctx, g.run.ID, j); err != nil {
-			return err
-		}
-	}
-	for _, p := range g.effects.pin {
-		if err := s.Tx.Emit(ctx, outbox.New(TopicPin, p.ID, p.ID)); err != nil {
-			return err
-		}
-	}
-	for _, p := range g.effects.settled {
-		if err := s.settleDeployment(ctx, g, p); err != nil {
-			return err
-		}
-	}
-	for _, st := range g.effects.ended {
-		if err := s.Environments.Release(ctx, g.run.ID, st.Name); err != nil {
-			return err
-		}
-		if err := s.Environments.CancelOf(ctx, g.run.ID, st.Name, ""); err != nil {
-			return err
-		}
-		if !g.effects.done && good(st.Result) {
-			if err := s.Tx.Emit(ctx, outbox.New(TopicStage, g.run.ID, g.run.ID)); err != nil {
-				return err
-			}
-		}
-	}
-	if g.effects.done {
-		return s.Tx.Emit(ctx, outbox.New(TopicCompleted, g.run.ID, g.run.ID))
-	}
-	return nil
-}
-
-// request asks the pool for an agent. A pool that does not exist fails the job
-// with a cause instead of waiting for ever.
-func (s *Service) request(ctx context.Context, g *graph, j *Job) error {
-	r := &agentpool.Request{ID: j.ID, RunID: j.RunID, AgentID: j.Target.AgentID}
-	spec := g.spec(g.phase(j.Stage, j.Phase))
-	if r.AgentID == "" {
-		name := j.PoolName
-		if s.OnePool != "" {
-			name = s.OnePool
-		}
-		if name == "" {
-			name = "default" // vmImage and no pool at all
-		}
-		pool, err := s.Pools.FindPool(ctx, name)
-		if fault.Is(err, fault.NotFound) {
-			j.State, j.Result, j.Cause, j.Finished = Completed, Failed, fmt.Sprintf("there is no agent pool %s: penstock pool list", name), s.Clock.Now()
-			if err := s.Jobs.Save(ctx, j); err != nil {
-				return err
-			}
-			return s.Tx.Emit(ctx, outbox.New(TopicAdvance, j.RunID, j.RunID))
-		}
-		if err != nil {
-			return err
-		}
-		r.PoolID = pool.ID
-		if s.OnePool == "" { // what demands mean belongs to the pool that was asked for
-			for _, demand := range spec.Pool.Demands {
-				r.Demands = append(r.Demands, ofLeg(j.Leg, demand))
-			}
-		}
-	}
-	return s.Pools.Queue(ctx, r)
-}
-
-func (s *Service) cancelJob(ctx context.Context, runID string, j *Job) error {
-	if j.Server {
-		if err := s.Environments.CancelOf(ctx, runID, "", j.ID); err != nil {
-			return err
-		}
-		return s.Tx.Emit(ctx, outbox.New(TopicServerJob, j.ID, j.ID))
-	}
-	ended, err := s.Pools.Cancel(ctx, j.ID)
-	if err != nil || !ended {
-		return err
-	}
-	j.State, j.Result, j.Finished = Completed, Canceled, s.Clock.Now()
-	if err := s.Jobs.Save(ctx, j); err != nil {
-		return err
-	}
-	return s.Tx.Emit(ctx, outbox.New(TopicAdvance, runID, runID))
 }

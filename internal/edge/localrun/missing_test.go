@@ -291,4 +291,10 @@ func TestNotes(t *testing.T) {
 	if got := request().Notes(t.Context(), plan, Elsewhere{}, func(context.Context) error { return nil }); len(got) != 2 {
 		t.Errorf("with an engine: %v", got)
 	}
+	r := request()
+	r.Variables = map[string]string{"Level": "1", "System.Debug": "true", "other": "2"}
+	set := planOf(t, "variables: { level: 0, system.debug: false }\nsteps: [ { script: make $(level) } ]\n")
+	if got := r.Notes(t.Context(), set, Elsewhere{}, none); len(got) != 1 || !strings.Contains(got[0], "level keeps the value that ci.yml:1 gives it") {
+		t.Errorf("of what the file sets: %v", got)
+	}
 }

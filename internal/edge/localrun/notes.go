@@ -29,6 +29,12 @@ func (r *Request) Notes(ctx context.Context, plan *pipeline.Plan, e Elsewhere, e
 			}
 		}
 	}
+	for _, v := range plan.Sets(r.Variables) {
+		if isPredefined(strings.ToLower(v.Name)) {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("warning: %s keeps the value that %s:%d gives it, as on the service; --var and penstock.local.yml give values to what the file does not set.", v.Name, v.Origin.File, v.Origin.Line))
+	}
 	if names := r.Undefined(plan); len(names) > 0 {
 		const shown = 8
 		more := ""

@@ -32,7 +32,7 @@ func init() {
 		{"Build.SourceBranch", "branch with refs/heads/"},
 		{"Build.SourceBranchName", "last part of the branch"},
 		{"Build.SourceVersion", "commit"},
-		{"Build.SourceVersionMessage", "first line of the commit's message"},
+		{"Build.SourceVersionMessage", "first line of the commit's message; in steps only"},
 		{"Build.SourcesDirectory", "folder of the sources"},
 		{"Build.StagingDirectory", "as Build.ArtifactStagingDirectory"},
 		{"Environment.Name", "environment of a deployment job"},

@@ -363,5 +363,23 @@ func (n *Node) Mentions(want func(name string, call bool) bool) bool {
 	return false
 }
 
+// Members lists the members of a context that the expression names in so many
+// words: `context.x` or `context['x']`. The context's name is in lower case.
+func (n *Node) Members(context string) []string {
+	var list []string
+	if n.op == opIndex && n.target.op == opName && strings.ToLower(n.target.name) == context {
+		if name, ok := n.args[0].value.(string); ok && n.args[0].op == opLiteral {
+			list = append(list, name)
+		}
+	}
+	if n.target != nil {
+		list = append(list, n.target.Members(context)...)
+	}
+	for _, a := range n.args {
+		list = append(list, a.Members(context)...)
+	}
+	return list
+}
+
 // IsStatus reports whether a function, in lower case, is a status function.
 func IsStatus(name string) bool { return statusNames[name] }
