@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -38,7 +39,7 @@ func (s *Screen) Event(e run.Event) {
 		s.output, s.tail = output{}, map[stepKey][]string{}
 	}
 	key := keyOf(e)
-	tail := append(s.tail[key], s.output.lines(e)...)
+	tail := slices.Concat(s.tail[key], s.output.lines(e))
 	s.tail[key] = tail[max(0, len(tail)-failedLines):]
 }
 
