@@ -159,8 +159,9 @@ func enabledSteps(j *pipeline.Job) func(yield func(*pipeline.Step) bool) {
 	}
 }
 
-// given finds the values that variables have before a job starts: the person's
-// first, then those of the leg, then of the lists, the last of which counts.
+// given finds the values that variables have before a job starts, in the order of
+// the job itself: the leg's win, then those of the lists, the last of which counts,
+// then the person's.
 func (r *Request) given(leg map[string]string, lists ...[]pipeline.Variable) func(name string) (string, bool) {
 	known := map[string]string{}
 	put := func(values map[string]string) {
@@ -168,17 +169,20 @@ func (r *Request) given(leg map[string]string, lists ...[]pipeline.Variable) fun
 			known[strings.ToLower(name)] = value
 		}
 	}
+	put(r.Variables)
 	for _, list := range lists {
 		for _, v := range list {
-			if v.Group != "" {
+			switch {
+			case v.Group != "":
 				put(r.Plain[v.Group]) // a name is said aloud: it cannot be a secret
-			} else if !strings.HasPrefix(v.Value, "$[") {
+			case strings.HasPrefix(v.Value, "$["):
+				delete(known, strings.ToLower(v.Name)) // the job computes it
+			default:
 				known[strings.ToLower(v.Name)] = v.Value
 			}
 		}
 	}
 	put(leg)
-	put(r.Variables)
 	return func(name string) (string, bool) {
 		value, ok := known[strings.ToLower(name)]
 		return value, ok

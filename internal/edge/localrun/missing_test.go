@@ -153,8 +153,9 @@ stages:
     - { task: SSH@0, inputs: { sshEndpoint: $(hidden), runOptions: inline, inline: ls } }
     - { task: SSH@0, inputs: { sshEndpoint: $(person), runOptions: inline, inline: ls } }
     - { task: SSH@0, inputs: { sshEndpoint: $(late)-$(nobody), runOptions: inline, inline: ls } }
+    - { task: SSH@0, inputs: { sshEndpoint: $(late), runOptions: inline, inline: ls } }
 `), request()
-	r.Variables = map[string]string{"person": "from-the-person"}
+	r.Variables = map[string]string{"person": "from-the-person", "CONN": "the file stands", "late": "computed all the same", "leg": "the leg stands"}
 	local := &language.LocalFile{VariableGroups: map[string]map[string]language.GroupValue{"g": {"Grouped": {Text: "of-the-group"}, "hidden": {Secret: "s"}}},
 		Secrets: map[string]language.SecretSource{"s": {Stub: "hush"}}}
 	m := missingOf(t, r, plan, local)

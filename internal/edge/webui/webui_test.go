@@ -15,6 +15,7 @@ import (
 	"penstock.dev/penstock/internal/domain/environment"
 	"penstock.dev/penstock/internal/domain/identity"
 	"penstock.dev/penstock/internal/domain/run"
+	"penstock.dev/penstock/internal/edge/webui/pages"
 )
 
 // Every route refuses whoever lacks its permission: nobody, a stranger to the
@@ -260,6 +261,21 @@ func TestRunShowsEveryQuestion(t *testing.T) {
 	}
 	if body := w.ask("GET", "/harbor/shop/runs/7", "reader", nil).Body.String(); !strings.Contains(body, "compile waits for anyone who may queue runs") || strings.Contains(body, `action="/approvals/`) {
 		t.Error("who may not answer is asked")
+	}
+}
+
+// A stage that nobody has to answer goes on by itself when its time has come.
+func TestRunSaysWhenAStageGoesOn(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.s.Runs.Stages.Insert(w.ctx(), &run.Stage{ID: "7/night/1", RunID: "7", Name: "night", Order: 2, Attempt: 1, State: run.Pending, Waits: "business hours 08:30–17:00 UTC", Until: w.now.Add(2 * time.Hour)}))
+	body := w.ask("GET", "/harbor/shop/runs/7", "reader", nil).Body.String()
+	_, panel, _ := strings.Cut(body, "night waits for")
+	panel, _, _ = strings.Cut(panel, "</section>")
+	if !strings.Contains(panel, "It goes on by itself, at "+pages.Full(w.now.Add(2*time.Hour))) || strings.Contains(panel, "nobody answers") || strings.Contains(panel, " left") {
+		t.Errorf("it says %s", panel)
+	}
+	if strings.Count(body, "the stage ends as skipped, if nobody answers") != 1 {
+		t.Error("the stage that somebody has to answer does not say so")
 	}
 }
 

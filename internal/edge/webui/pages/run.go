@@ -2,6 +2,7 @@ package pages
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,6 +130,13 @@ func (v *RunView) Validations() []*ApprovalView {
 		}
 	}
 	return list
+}
+
+// asks reports whether somebody has to answer before a stage goes on.
+func (v *RunView) asks(w *StageView) bool {
+	return slices.ContainsFunc(v.Approvals, func(a *ApprovalView) bool {
+		return a.Approval.Status == environment.Pending && a.Approval.JobID == "" && a.Approval.Stage == w.Stage.Name
+	})
 }
 
 // jobOf is the name of the job that asks, or of its stage.
